@@ -1,0 +1,187 @@
+package v1alpha1
+
+import (
+	"cmp"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// The conditions of a GitSync.
+const (
+	// ConditionReady is True when the newest revision is applied and, with
+	// spec.wait, healthy.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while gitgate is at work or will try again.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when only a change of the GitSync or of what it
+	// refers to can help.
+	ConditionStalled = "Stalled"
+	// ConditionVerified is True when the newest revision passed every gate.
+	ConditionVerified = "Verified"
+	// ConditionHealthy is True when every applied object was healthy.
+	ConditionHealthy = "Healthy"
+)
+
+// The reasons of conditions, beside the reasons of findings.
+const (
+	ReasonReconciliationSucceeded = "ReconciliationSucceeded"
+	ReasonReconciliationFailed    = "ReconciliationFailed"
+	ReasonProgressing             = "Progressing"
+	ReasonProgressingWithRetry    = "ProgressingWithRetry"
+	ReasonDependencyNotReady      = "DependencyNotReady"
+	ReasonHealthCheckFailed       = "HealthCheckFailed"
+	ReasonPruneFailed             = "PruneFailed"
+	ReasonSuspended               = "Suspended"
+	ReasonInvalidSpec             = "InvalidSpec"
+	ReasonVerified                = "Verified"
+	ReasonQuarantined             = "Quarantined"
+)
+
+const (
+	// RequestedAtAnnotation asks for a reconciliation now; any new value counts.
+	RequestedAtAnnotation = "gitgate.dev/requestedAt"
+	// NameLabel and NamespaceLabel say which GitSync an object belongs to.
+	NameLabel      = "gitgate.dev/name"
+	NamespaceLabel = "gitgate.dev/namespace"
+	// Finalizer keeps a GitSync until what it applied is pruned.
+	Finalizer = "gitgate.dev/finalizer"
+)
+
+// GitSyncStatus is what gitgate last saw and did.
+type GitSyncStatus struct {
+	// ObservedGeneration is the generation of the spec that was last reconciled.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions tell Ready, Reconciling, Stalled, Verified and Healthy.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// LastAttemptedRevision is the newest revision that was judged, as in
+	// main@sha1:<hash>.
+	// +optional
+	LastAttemptedRevision string `json:"lastAttemptedRevision,omitempty"`
+	// LastAppliedRevision is the revision that was last applied as a whole.
+	// +optional
+	LastAppliedRevision string `json:"lastAppliedRevision,omitempty"`
+	// LastHandledReconcileAt is the value of the gitgate.dev/requestedAt
+	// annotation that was last acted upon.
+	// +optional
+	LastHandledReconcileAt string `json:"lastHandledReconcileAt,omitempty"`
+	// Inventory lists the objects that were applied. It is written before the
+	// first object is.
+	// +optional
+	Inventory *Inventory `json:"inventory,omitempty"`
+	// LastVerdict is the answer of the gate to the newest revision.
+	// +optional
+	LastVerdict *VerdictStatus `json:"lastVerdict,omitempty"`
+	// History holds the last applied revisions, newest first.
+	// +kubebuilder:validation:MaxItems=5
+	// +listType=atomic
+	// +optional
+	History []Snapshot `json:"history,omitempty"`
+}
+
+// Inventory lists applied objects.
+type Inventory struct {
+	// Entries of the inventory.
+	// +listType=atomic
+	Entries []InventoryEntry `json:"entries"`
+}
+
+// InventoryEntry names one applied object.
+type InventoryEntry struct {
+	// ID is namespace_name_group_kind.
+	ID string `json:"id"`
+	// Version is the API version with which it was applied.
+	Version string `json:"v"`
+}
+
+// VerdictStatus is a verdict in short.
+type VerdictStatus struct {
+	// Revision that was judged.
+	Revision string `json:"revision"`
+	// Allowed says whether it passed every gate.
+	Allowed bool `json:"allowed"`
+	// Undetermined says that it was refused only because something could not be
+	// decided, such as with a registry that does not answer.
+	// +optional
+	Undetermined bool `json:"undetermined,omitempty"`
+	// Objects counts what was judged.
+	// +optional
+	Objects int `json:"objects,omitempty"`
+	// Denied, Undecided and Warned count the findings by severity.
+	// +optional
+	Denied int `json:"denied,omitempty"`
+	// +optional
+	Undecided int `json:"undecided,omitempty"`
+	// +optional
+	Warned int `json:"warned,omitempty"`
+	// Findings are the first ten, worst first.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	Findings []FindingStatus `json:"findings,omitempty"`
+}
+
+// FindingStatus is one finding of a verdict.
+type FindingStatus struct {
+	Stage    string `json:"stage"`
+	Reason   string `json:"reason"`
+	Severity string `json:"severity"`
+	Message  string `json:"message"`
+	// +optional
+	Object string `json:"object,omitempty"`
+	// +optional
+	File string `json:"file,omitempty"`
+	// +optional
+	Line int `json:"line,omitempty"`
+	// +optional
+	Field string `json:"field,omitempty"`
+	// +optional
+	Policy string `json:"policy,omitempty"`
+	// +optional
+	Signer string `json:"signer,omitempty"`
+	// +optional
+	Image string `json:"image,omitempty"`
+	// +optional
+	Commit string `json:"commit,omitempty"`
+}
+
+// Snapshot is one applied revision.
+type Snapshot struct {
+	// Revision that was applied.
+	Revision string `json:"revision"`
+	// AppliedAt is when.
+	AppliedAt metav1.Time `json:"appliedAt"`
+	// Objects counts what it declares.
+	Objects int `json:"objects"`
+	// Author of the head commit.
+	// +optional
+	Author string `json:"author,omitempty"`
+	// Signer of the head commit.
+	// +optional
+	Signer string `json:"signer,omitempty"`
+}
+
+// PruneEnabled says whether objects that Git drops are deleted.
+func (g *GitSync) PruneEnabled() bool { return g.Spec.Prune == nil || *g.Spec.Prune }
+
+// IntervalOrDefault is spec.interval, or a minute.
+func (g *GitSync) IntervalOrDefault() time.Duration {
+	return cmp.Or(g.Spec.Interval.Duration, time.Minute)
+}
+
+// TimeoutOrDefault is spec.timeout, or five minutes.
+func (g *GitSync) TimeoutOrDefault() time.Duration {
+	return cmp.Or(g.Spec.Timeout.Duration, 5*time.Minute)
+}
+
+// RetryIntervalOrDefault is spec.retryInterval, or five seconds.
+func (g *GitSync) RetryIntervalOrDefault() time.Duration {
+	if g.Spec.RetryInterval == nil {
+		return 5 * time.Second
+	}
+	return cmp.Or(g.Spec.RetryInterval.Duration, 5*time.Second)
+}

@@ -1,0 +1,126 @@
+package v1alpha1
+
+import (
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// PolicySet is a set of Rego rules, its parameters, what it judges and how hard
+// it bites.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,shortName=ps,categories=gitgate
+// +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`
+// +kubebuilder:printcolumn:name="Library",type=string,JSONPath=`.spec.source.library`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type PolicySet struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec holds the rules.
+	// +required
+	Spec PolicySetSpec `json:"spec"`
+	// Status says whether the rules compile.
+	// +optional
+	Status PolicySetStatus `json:"status,omitempty"`
+}
+
+// PolicySetList is a list of PolicySets.
+//
+// +kubebuilder:object:root=true
+type PolicySetList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []PolicySet `json:"items"`
+}
+
+// PolicySetSpec holds rules and says how they are used.
+type PolicySetSpec struct {
+	// Source of the rules.
+	// +required
+	Source PolicySource `json:"source"`
+	// Enforcement is what a denial means: Deny refuses the revision, Warn shows
+	// it in the verdict, Audit notes it there as information.
+	// +kubebuilder:validation:Enum=Deny;Warn;Audit
+	// +kubebuilder:default=Deny
+	// +optional
+	Enforcement string `json:"enforcement,omitempty"`
+	// Match selects the objects that are judged; without it all are.
+	// +optional
+	Match *PolicyMatch `json:"match,omitempty"`
+	// Parameters are handed to the rules as input.parameters.
+	// +optional
+	Parameters *apiextensionsv1.JSON `json:"parameters,omitempty"`
+}
+
+// PolicySource says where rules come from. All that are given are used together.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.library) || has(self.inline) || has(self.configMapRef)",message="must have at least one of library, inline and configMapRef"
+type PolicySource struct {
+	// Library names packs of the library that gitgate brings along.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=set
+	// +optional
+	Library []string `json:"library,omitempty"`
+	// Inline holds Rego modules by file name.
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +optional
+	Inline map[string]string `json:"inline,omitempty"`
+	// ConfigMapRef names a ConfigMap in gitgate's own namespace: every entry that
+	// ends in .rego is a module.
+	// +optional
+	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
+}
+
+// PolicyMatch selects objects. Every field that is set must match.
+type PolicyMatch struct {
+	// Kinds to judge.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +optional
+	Kinds []MatchKinds `json:"kinds,omitempty"`
+	// Namespaces to judge; * matches any run of characters. Cluster-scoped
+	// objects are in no namespace.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+	// ExcludedNamespaces are left out.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=set
+	// +optional
+	ExcludedNamespaces []string `json:"excludedNamespaces,omitempty"`
+	// LabelSelector selects objects by their labels.
+	// +optional
+	LabelSelector *metav1.LabelSelector `json:"labelSelector,omitempty"`
+}
+
+// MatchKinds selects kinds.
+type MatchKinds struct {
+	// APIGroups of the kinds; "" is the core group and * is any.
+	// +kubebuilder:validation:MinItems=1
+	// +listType=set
+	// +required
+	APIGroups []string `json:"apiGroups"`
+	// Kinds to judge; * is any.
+	// +kubebuilder:validation:MinItems=1
+	// +listType=set
+	// +required
+	Kinds []string `json:"kinds"`
+}
+
+// PolicySetStatus says whether the rules compile.
+type PolicySetStatus struct {
+	// ObservedGeneration is the generation of the spec that was last compiled.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// Conditions hold Ready: True when the rules compile.
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
