@@ -1,0 +1,51 @@
+# Everything a contributor or CI runs. `make help` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO ?= go
+CONTROLLER_GEN = $(GO) run sigs.k8s.io/controller-tools/cmd/controller-gen@v0.21.0
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS = -s -w -X main.version=$(VERSION)
+
+# The control plane's modules are built apart, before tests that time out.
+CONTROLPLANE = $(GO) run ./test/testkit/cluster/prebuild
+
+.PHONY: help build test demo attacks bench lint generate check clean controlplane
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
+
+build: ## Build the gitgate binary into bin/
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/gitgate ./cmd/gitgate
+
+controlplane: ## Build etcd, kube-apiserver and friends for tests (once)
+	$(CONTROLPLANE)
+
+test: controlplane ## Run every test with the race detector
+	$(GO) test -race -timeout 30m ./...
+
+demo: controlplane build ## Show the main job on an embedded control plane
+	$(GO) run ./test/demo -gitgate bin/gitgate $(DEMO_FLAGS)
+
+attacks: controlplane ## Run the rows of the threat catalogue and print a table
+	$(GO) run ./test/attacks
+
+bench: controlplane build ## Measure against peers and floors, as ratios
+	$(GO) run ./test/bench -gitgate bin/gitgate $(BENCH_FLAGS)
+
+generate: ## Generate deepcopy functions, CRDs and documents
+	$(CONTROLLER_GEN) object paths=./reconcile/api/... crd:maxDescLen=1000 output:crd:artifacts:config=deploy/crds
+	$(GO) generate ./...
+
+lint: ## Check formatting and run go vet and staticcheck
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w on these files'; exit 1; }
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+check: generate lint test ## Run what CI runs; the tree must stay clean
+	git diff --exit-code
+
+clean: ## Remove what was built here
+	rm -rf bin
