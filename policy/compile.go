@@ -1,0 +1,270 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+// A set is a compiled [Set]. It is not changed after loading.
+type set struct {
+	name        string
+	match       matcher
+	enforcement Enforcement
+	compiler    *ast.Compiler
+	store       storage.Store
+	parameters  *ast.Term
+	entries     []*entry
+	plans       map[string]*plan // by the value of input.object.kind; "" is every other
+	reads       *readPaths
+}
+
+// compileSet adds to bad what is wrong, and then returns nil.
+func compileSet(s Set, opts Options, bad *problems) *set {
+	before := len(bad.list) + bad.more
+	checkSet(s, opts, bad)
+	m, err := newMatcher(s.Match)
+	if err != nil {
+		bad.add(Problem{Set: s.Name, Message: "match: " + err.Error()})
+	}
+	parameters, err := ast.InterfaceToValue(orEmpty(s.Parameters))
+	if err != nil {
+		bad.add(Problem{Set: s.Name, Message: "parameters: " + err.Error()})
+	}
+	modules := parseModules(s, opts, bad)
+	if len(bad.list)+bad.more > before {
+		return nil
+	}
+
+	c := ast.NewCompiler().
+		WithCapabilities(newCapabilities()).
+		WithStrict(true).
+		WithDefaultRegoVersion(regoVersion(s.RegoVersion)).
+		WithPathConflictsCheck(dataConflicts(s.Data)).
+		SetErrorLimit(maxProblems)
+	c.Compile(modules)
+	if c.Failed() {
+		bad.addRego(s.Name, c.Errors)
+		return nil
+	}
+	checkPatterns(s.Name, c, bad)
+	entries := findEntries(s.Name, c, bad)
+	if len(bad.list)+bad.more > before {
+		return nil
+	}
+	out := &set{
+		name: s.Name, match: m, enforcement: s.Enforcement, compiler: c,
+		store:      inmem.NewFromObjectWithOpts(orEmpty(s.Data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true)),
+		parameters: ast.NewTerm(parameters),
+		entries:    entries,
+	}
+	if out.enforcement == "" {
+		out.enforcement = Deny
+	}
+	if out.reads = collectReads(c); opts.ReadWholeInput {
+		out.reads = &readPaths{all: true}
+	}
+	if err := out.buildPlans(); err != nil {
+		bad.addRego(s.Name, err)
+		return nil
+	}
+	return out
+}
+
+func checkSet(s Set, opts Options, bad *problems) {
+	report := func(format string, args ...any) {
+		bad.add(Problem{Set: s.Name, Message: fmt.Sprintf(format, args...)})
+	}
+	if s.Name == "" || len(s.Name) > 253 || strings.ContainsFunc(s.Name, func(r rune) bool { return r < '!' || r == '/' || r > '~' }) {
+		report("the name %q must be 1 to 253 printable characters without a slash or space", s.Name)
+	}
+	switch s.Enforcement {
+	case "", Deny, Warn, Audit:
+	default:
+		report("enforcement %q is unknown: use Deny, Warn or Audit", s.Enforcement)
+	}
+	switch s.Format {
+	case "", FormatGitgate:
+	default:
+		report("format %q is not supported: use Gitgate", s.Format)
+	}
+	switch s.RegoVersion {
+	case "", RegoV1, RegoV0:
+	default:
+		report("Rego version %q is unknown: use v1 or v0", s.RegoVersion)
+	}
+	if len(s.Modules) > opts.MaxModules {
+		report("%s", tooMany("modules", len(s.Modules), opts.MaxModules))
+	}
+}
+
+func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
+	parsed := map[string]*ast.Module{}
+	if len(s.Modules) > opts.MaxModules {
+		return parsed
+	}
+	for _, file := range slices.Sorted(maps.Keys(s.Modules)) {
+		if strings.HasSuffix(file, "_test.rego") {
+			continue
+		}
+		src := s.Modules[file]
+		if msg := checkSource(src, opts); msg != "" {
+			bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1, Message: msg})
+			continue
+		}
+		mod, err := parseModule(file, src, regoVersion(s.RegoVersion))
+		if err != nil {
+			bad.addRego(s.Name, err)
+			if s.RegoVersion != RegoV0 {
+				if _, err := parseModule(file, src, ast.RegoV0); err == nil {
+					bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1,
+						Message: "this module is written in Rego v0: set regoVersion to v0, or rewrite it with `opa fmt --v0-v1`"})
+				}
+			}
+			continue
+		}
+		parsed[file] = mod
+	}
+	return parsed
+}
+
+func parseModule(file, src string, v ast.RegoVersion) (*ast.Module, error) {
+	mod, err := ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
+		Capabilities: newCapabilities(), ProcessAnnotation: true, RegoVersion: v,
+	})
+	if err == nil && mod == nil {
+		err = ast.Errors{{Message: "the module is empty", Location: &ast.Location{File: file, Row: 1, Col: 1}}}
+	}
+	return mod, err
+}
+
+// maxBrackets bounds how deep a module nests, and maxLine how long one of its
+// lines is: parser and compiler recurse.
+const (
+	maxBrackets = 200
+	maxLine     = 8 << 10
+)
+
+// checkSource refuses what would cost the parser more than it is worth.
+func checkSource(src string, opts Options) string {
+	if len(src) > opts.MaxModuleBytes {
+		return tooMany("bytes", len(src), opts.MaxModuleBytes)
+	}
+	if !utf8.ValidString(src) {
+		return "the module is not UTF-8"
+	}
+	depth, line := 0, 0
+	for i := 0; i < len(src); i++ {
+		line++
+		switch src[i] {
+		case '[', '{', '(':
+			if depth++; depth > maxBrackets {
+				return tooMany("nested brackets", depth, maxBrackets)
+			}
+		case ']', '}', ')':
+			depth = max(depth-1, 0)
+		case '\n':
+			line = 0
+		}
+		if line > maxLine {
+			return tooMany("bytes in one line", line, maxLine)
+		}
+	}
+	return ""
+}
+
+func regoVersion(v RegoVersion) ast.RegoVersion {
+	if v == RegoV0 {
+		return ast.RegoV0
+	}
+	return ast.RegoV1
+}
+
+func orEmpty(m map[string]any) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
+	return m
+}
+
+// dataConflicts lets the compiler refuse a rule that data would shadow.
+func dataConflicts(data map[string]any) func([]string) (bool, error) {
+	return func(p []string) (bool, error) {
+		var node any = data
+		for _, key := range p {
+			m, ok := node.(map[string]any)
+			if !ok {
+				return false, nil
+			}
+			if node, ok = m[key]; !ok {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+}
+
+// patternArg says which operand of a built-in is a regular expression.
+var patternArg = map[string]int{
+	"regex.match": 0, "re_match": 0, "regex.split": 0, "regex.find_n": 0,
+	"regex.find_all_string_submatch_n": 0, "regex.replace": 1,
+}
+
+// checkPatterns compiles every regular expression that is a constant: one that
+// does not compile would fail on every object (CVE-2026-65834 of a peer).
+func checkPatterns(set string, c *ast.Compiler, bad *problems) {
+	check := func(terms []*ast.Term) {
+		i, ok := patternArg[terms[0].Value.String()]
+		if !ok || i+1 >= len(terms) {
+			return
+		}
+		p, ok := terms[i+1].Value.(ast.String)
+		if !ok {
+			return
+		}
+		if _, err := regexp.Compile(string(p)); err != nil {
+			var reason string
+			if se, ok := err.(*syntax.Error); ok {
+				reason = se.Code.String() + ": " + se.Expr
+			}
+			bad.addAt(set, terms[i+1].Loc(), fmt.Sprintf("regular expression %q does not compile: %s", string(p), reason))
+		}
+	}
+	for _, mod := range c.Modules {
+		ast.WalkNodes(mod, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Expr:
+				if n.IsCall() {
+					check(n.Terms.([]*ast.Term))
+				}
+			case *ast.Term:
+				if call, ok := n.Value.(ast.Call); ok {
+					check(call)
+				}
+			}
+			return false
+		})
+	}
+}
+
+// displayPath is a package or rule as its author wrote it, without data.
+func displayPath(ref ast.Ref) string {
+	parts := make([]string, 0, len(ref))
+	for _, t := range ref[1:] {
+		if s, ok := t.Value.(ast.String); ok {
+			parts = append(parts, string(s))
+		} else {
+			parts = append(parts, t.String())
+		}
+	}
+	return path.Join(strings.Join(parts, "."))
+}

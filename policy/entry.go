@@ -1,0 +1,179 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// entryName is what a rule that speaks to gitgate is called.
+var entryName = regexp.MustCompile(`^(deny|violation|warn)(_[A-Za-z0-9_]+)?$`)
+
+// An entry is a rule whose results are findings.
+type entry struct {
+	name  string // package.rule, as written
+	ref   ast.Ref
+	warns bool
+	// fallback is the message of a result that brings none, from METADATA.
+	fallback string
+	// kinds are the values of input.object.kind outside of which no body of the
+	// rule can hold; nil means any.
+	kinds map[string]bool
+}
+
+// findEntries lists the rules that speak: those that deny first, then by name.
+func findEntries(set string, c *ast.Compiler, bad *problems) []*entry {
+	byName, misnamed := map[string]*entry{}, len(bad.list)
+	for _, mod := range c.Modules {
+		for _, rule := range mod.Rules {
+			e := entryOf(set, rule, bad)
+			if e == nil {
+				continue
+			}
+			known, ok := byName[e.name]
+			if !ok {
+				byName[e.name] = e
+				continue
+			}
+			known.kinds = unionKinds(known.kinds, e.kinds)
+			known.fallback = cmp.Or(known.fallback, e.fallback)
+		}
+	}
+	if len(byName) == 0 && len(bad.list) == misnamed {
+		bad.add(Problem{Set: set, Message: fmt.Sprintf(
+			"no deny, violation or warn rule in %d modules: such a policy would let everything pass; name a rule deny, as in `deny contains msg if { … }`",
+			len(c.Modules))})
+	}
+	entries := make([]*entry, 0, len(byName))
+	for _, e := range byName {
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(btoi(a.warns), btoi(b.warns)), cmp.Compare(a.name, b.name))
+	})
+	return entries
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// entryOf returns nil for a rule that does not speak.
+func entryOf(set string, rule *ast.Rule, bad *problems) *entry {
+	ref := rule.Head.Ref()
+	head, ok := ref[0].Value.(ast.Var)
+	if !ok {
+		return nil
+	}
+	m := entryName.FindStringSubmatch(string(head))
+	if m == nil {
+		return nil
+	}
+	switch {
+	case len(rule.Head.Args) > 0:
+		bad.addAt(set, rule.Loc(), fmt.Sprintf("%s is a function, which nothing calls for its findings: write `%s contains msg if { … }`, or give the function another name", head, head))
+		return nil
+	case len(ref) > 1:
+		bad.addAt(set, rule.Loc(), fmt.Sprintf("%s is not a set: write `%s contains msg if { … }`", ref, head))
+		return nil
+	}
+	full := rule.Module.Package.Path.Append(ast.StringTerm(string(head)))
+	e := &entry{
+		name:  displayPath(full),
+		ref:   full,
+		warns: m[1] == "warn",
+		kinds: guardedKinds(rule),
+	}
+	for _, a := range rule.Annotations {
+		e.fallback = cmp.Or(e.fallback, a.Description, a.Title)
+	}
+	return e
+}
+
+func unionKinds(a, b map[string]bool) map[string]bool {
+	if a == nil || b == nil {
+		return nil
+	}
+	for k := range b {
+		a[k] = true
+	}
+	return a
+}
+
+// guardedKinds finds the kinds to which a compiled rule confines itself with
+// input.object.kind == "X" or input.object.kind in {"X", "Y"} anywhere in its
+// body: outside of them the body cannot hold. nil means that it is not confined.
+func guardedKinds(rule *ast.Rule) map[string]bool {
+	if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.MultiValue {
+		return nil // these have a value even where the body does not hold
+	}
+	aliases := map[ast.Var]bool{}
+	isKind := func(t *ast.Term) bool {
+		switch v := t.Value.(type) {
+		case ast.Ref:
+			return v.Equal(kindRef)
+		case ast.Var:
+			return aliases[v]
+		}
+		return false
+	}
+	var found map[string]bool
+	for range 2 { // the first pass finds the names that the compiler gave input.object.kind
+		for _, expr := range rule.Body {
+			terms, ok := expr.Terms.([]*ast.Term)
+			if !ok || expr.Negated || len(expr.With) > 0 || len(terms) != 3 {
+				continue
+			}
+			op, a, b := terms[0].Value.String(), terms[1], terms[2]
+			switch op {
+			case ast.Equality.Name, ast.Equal.Name, ast.Assign.Name:
+				if isKind(b) {
+					a, b = b, a
+				}
+				if !isKind(a) {
+					continue
+				}
+				if v, ok := b.Value.(ast.Var); ok && op != ast.Equal.Name {
+					aliases[v] = true
+				}
+				if s, ok := b.Value.(ast.String); ok {
+					found = map[string]bool{string(s): true}
+				}
+			case ast.Member.Name:
+				if kinds := constantStrings(b); isKind(a) && kinds != nil && found == nil {
+					found = kinds
+				}
+			}
+		}
+	}
+	return found
+}
+
+var kindRef = ast.MustParseRef("input.object.kind")
+
+// constantStrings returns nil unless t is a set or array of string constants.
+func constantStrings(t *ast.Term) map[string]bool {
+	out := map[string]bool{}
+	add := func(e *ast.Term) {
+		if s, ok := e.Value.(ast.String); ok && out != nil {
+			out[string(s)] = true
+			return
+		}
+		out = nil
+	}
+	switch v := t.Value.(type) {
+	case ast.Set:
+		v.Foreach(add)
+	case *ast.Array:
+		v.Foreach(add)
+	default:
+		return nil
+	}
+	return out
+}

@@ -1,0 +1,338 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// maxStuck bounds the evaluations that did not end although their time was up.
+// Beyond it every evaluation is refused at once: comparing two values that share
+// structure can take for ever inside of OPA, where no deadline is looked at.
+const maxStuck = 4
+
+// maxReadsCache bounds the cached unions of what sets read.
+const maxReadsCache = 1024
+
+// An Engine judges objects. It is safe for concurrent use and never changes;
+// load another one to change policies. The zero value denies everything.
+type Engine struct {
+	sets   []*set // those that deny first: warnings must not use up their time
+	opts   Options
+	intern map[string]*ast.Term
+	loaded bool
+	stuck  atomic.Int32
+
+	mu    sync.Mutex
+	reads map[string]*readPaths
+}
+
+func newEngine(sets []*set, opts Options) *Engine {
+	order := []Enforcement{Deny, Warn, Audit}
+	slices.SortFunc(sets, func(a, b *set) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, a.enforcement), slices.Index(order, b.enforcement)),
+			cmp.Compare(a.name, b.name))
+	})
+	e := &Engine{sets: sets, opts: opts, loaded: true, intern: map[string]*ast.Term{}, reads: map[string]*readPaths{}}
+	for _, word := range commonWords {
+		e.intern[word] = ast.StringTerm(word)
+	}
+	for _, s := range sets {
+		for _, mod := range s.compiler.Modules {
+			ast.WalkTerms(mod, func(t *ast.Term) bool {
+				if str, ok := t.Value.(ast.String); ok && len(str) <= 32 {
+					e.intern[string(str)] = ast.StringTerm(string(str))
+				}
+				return false
+			})
+		}
+	}
+	return e
+}
+
+// A plan is the rules of a set that can hold for one kind, as one query.
+type plan struct {
+	entries []*entry
+	body    ast.Body   // all entries at once
+	single  []ast.Body // each on its own, to tell which one failed
+}
+
+// buildPlans prepares a plan for each kind that a rule names, and one for all
+// other kinds. Rules that cannot hold are in none.
+func (s *set) buildPlans() error {
+	kinds := map[string]bool{"": true}
+	for _, e := range s.entries {
+		maps.Copy(kinds, e.kinds)
+	}
+	s.plans = make(map[string]*plan, len(kinds))
+	for kind := range kinds {
+		p := &plan{}
+		for _, e := range s.entries {
+			if e.kinds == nil || e.kinds[kind] {
+				p.entries = append(p.entries, e)
+			}
+		}
+		for i := range p.entries {
+			body, err := s.query(p.entries[i : i+1])
+			if err != nil {
+				return err
+			}
+			p.single = append(p.single, body)
+		}
+		if len(p.entries) > 0 {
+			body, err := s.query(p.entries)
+			if err != nil {
+				return err
+			}
+			p.body = body
+		}
+		s.plans[kind] = p
+	}
+	return nil
+}
+
+// query binds r0, r1, … to the values of the entries.
+func (s *set) query(entries []*entry) (ast.Body, error) {
+	body := ast.Body{}
+	for i, e := range entries {
+		body.Append(ast.Equality.Expr(ast.VarTerm(resultVar(i)), ast.NewTerm(e.ref)))
+	}
+	return s.compiler.QueryCompiler().Compile(body)
+}
+
+func resultVar(i int) string { return "r" + strconv.Itoa(i) }
+
+// plan returns the plan for the value that input.object.kind will have.
+func (s *set) plan(kind string) *plan {
+	if p, ok := s.plans[kind]; ok && kind != "" {
+		return p
+	}
+	return s.plans[""]
+}
+
+// Evaluate judges one object by every set that selects it, in a stable order. It
+// returns nothing when no rule has anything to say, and never an error: what
+// cannot be decided within the limits is a finding that denies. A set that only
+// warns or audits never blocks, not even by failing.
+func (e *Engine) Evaluate(ctx context.Context, in Input) []verdict.Finding {
+	place := verdict.Finding{Stage: verdict.StagePolicy, Object: in.ObjectID, File: in.File, Line: in.Line}
+	switch {
+	case !e.loaded:
+		return []verdict.Finding{failure(place, verdict.PolicyError, "no policies were loaded: this is a bug in gitgate")}
+	case e.stuck.Load() >= maxStuck:
+		return []verdict.Finding{failure(place, verdict.PolicyTimeout, fmt.Sprintf(
+			"%d earlier evaluations ran out of time and did not stop: find the policy that their findings name, and restart", maxStuck))}
+	}
+	ctx, stop := context.WithTimeout(ctx, e.opts.Timeout)
+	defer stop()
+	r := &run{engine: e, ctx: ctx, cancel: topdown.NewCancel(), place: place}
+	done := make(chan []verdict.Finding, 1)
+	var abandoned atomic.Bool
+	go func() {
+		fs := r.guarded(in)
+		if abandoned.Swap(true) {
+			e.stuck.Add(-1)
+		}
+		done <- fs
+	}()
+	select {
+	case fs := <-done:
+		return fs
+	case <-ctx.Done():
+		r.cancel.Cancel()
+	}
+	grace := time.NewTimer(e.opts.Timeout)
+	defer grace.Stop()
+	select {
+	case fs := <-done:
+		return fs
+	case <-grace.C:
+	}
+	e.stuck.Add(1)
+	if abandoned.Swap(true) { // it ended just now
+		e.stuck.Add(-1)
+	}
+	return []verdict.Finding{failure(place, verdict.PolicyTimeout, fmt.Sprintf(
+		"policy set %q did not stop within %s after its time was up: simplify its rules", r.current(), e.opts.Timeout))}
+}
+
+// A run is one evaluation.
+type run struct {
+	engine *Engine
+	ctx    context.Context
+	cancel topdown.Cancel
+	place  verdict.Finding
+	out    []verdict.Finding
+	set    atomic.Pointer[set]
+}
+
+func (r *run) current() string {
+	if s := r.set.Load(); s != nil {
+		return s.name
+	}
+	return ""
+}
+
+// guarded turns a panic into a finding.
+func (r *run) guarded(in Input) (fs []verdict.Finding) {
+	defer func() {
+		if p := recover(); p != nil {
+			where := ""
+			if s := r.current(); s != "" {
+				where = fmt.Sprintf(" of policy set %q", s)
+			}
+			// The value of the panic may hold input; its place is what helps.
+			fs = []verdict.Finding{failure(r.place, verdict.PolicyError, fmt.Sprintf(
+				"the evaluation%s panicked with a %T at %s: this is a bug, please report it", where, p, panicPlace(debug.Stack())))}
+		}
+	}()
+	r.evaluate(in)
+	return r.out
+}
+
+func (r *run) evaluate(in Input) {
+	s, err := newSubject(in, r.engine.opts, r.engine.intern)
+	if err != nil {
+		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
+		return
+	}
+	r.place.Object = s.ObjectID
+	var matched []*set
+	key := make([]byte, 0, 64)
+	for i, set := range r.engine.sets {
+		if set.match.matches(s.headers) {
+			matched = append(matched, set)
+			key = strconv.AppendInt(append(key, ','), int64(i), 36)
+		}
+	}
+	reads := r.engine.readsOf(string(key), matched)
+	items, err := s.document(reads, r.engine.intern)
+	if err != nil {
+		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
+		return
+	}
+	kind := ""
+	if s.object != "" {
+		kind = s.headers[0].kind
+	}
+	for _, set := range matched {
+		p := set.plan(kind)
+		if len(p.entries) == 0 {
+			continue
+		}
+		r.set.Store(set)
+		r.evaluateSet(set, p, items)
+	}
+}
+
+// readsOf returns what the matched sets read together.
+func (e *Engine) readsOf(key string, matched []*set) *readPaths {
+	if len(matched) == 1 {
+		return matched[0].reads
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if p, ok := e.reads[key]; ok {
+		return p
+	}
+	p := &readPaths{}
+	for _, s := range matched {
+		p = mergeReads(p, s.reads)
+	}
+	if len(e.reads) < maxReadsCache {
+		e.reads[key] = p
+	}
+	return p
+}
+
+// parametersKey is input.parameters.
+var parametersKey = ast.InternedTerm("parameters")
+
+func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
+	input := ast.ObjectTerm(append(slices.Clip(items), [2]*ast.Term{parametersKey, s.parameters})...)
+	c := collector{run: r, set: s}
+	defer func() { r.out = append(r.out, c.finish()...) }()
+	txn, err := s.store.NewTransaction(r.ctx)
+	if err != nil {
+		c.fail(nil, err)
+		return
+	}
+	defer s.store.Abort(r.ctx, txn)
+
+	values, err := r.query(s, txn, p.body, len(p.entries), input)
+	switch {
+	case err == nil && values != nil:
+		for i, e := range p.entries {
+			c.add(e, values[i])
+		}
+		return
+	case err != nil && overBudget(err):
+		c.fail(nil, err)
+		return
+	}
+	// Something failed or is undefined: ask one by one, so that the finding names
+	// the rule and the other rules are heard.
+	for i, e := range p.entries {
+		values, err := r.query(s, txn, p.single[i], 1, input)
+		switch {
+		case err != nil:
+			c.fail(e, err)
+		case values == nil:
+			c.undefined(e)
+		default:
+			c.add(e, values[0])
+		}
+	}
+}
+
+// query returns the values of the n entries in body, or nil when one of them is
+// undefined.
+func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input *ast.Term) ([]*ast.Term, error) {
+	var values []*ast.Term
+	err := topdown.NewQuery(body).
+		WithCompiler(s.compiler).
+		WithStore(s.store).
+		WithTransaction(txn).
+		WithInput(input).
+		WithCancel(r.cancel).
+		WithStrictBuiltinErrors(true).
+		WithMetrics(metrics.NoOp()).
+		WithSeed(noSeed{}).
+		WithTime(time.Unix(0, 0)).
+		Iter(r.ctx, func(result topdown.QueryResult) error {
+			values = make([]*ast.Term, n)
+			for i := range values {
+				if values[i] = result[ast.Var(resultVar(i))]; values[i] == nil {
+					return errors.New("the query lost a result")
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// noSeed keeps chance out of verdicts, even should a built-in ask for it.
+type noSeed struct{}
+
+func (noSeed) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}

@@ -1,0 +1,200 @@
+package policy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// load compiles one set of one module and fails the test if it does not.
+func load(t testing.TB, src string, change ...func(*policy.Set, *policy.Options)) *policy.Engine {
+	t.Helper()
+	set, opts := policy.Set{Name: "acme", Modules: map[string]string{"acme.rego": src}}, policy.Options{}
+	for _, f := range change {
+		f(&set, &opts)
+	}
+	e, err := policy.Load(t.Context(), []policy.Set{set}, opts)
+	if err != nil {
+		t.Fatalf("Load: %v", err)
+	}
+	return e
+}
+
+// short renders findings as severity reason [policy] field: message, one a line.
+func short(fs []verdict.Finding) string {
+	var lines []string
+	for _, f := range fs {
+		s := string(f.Severity) + " " + string(f.Reason) + " [" + f.Policy + "]"
+		if f.Field != "" {
+			s += " " + f.Field
+		}
+		lines = append(lines, s+": "+f.Message)
+	}
+	return strings.Join(lines, "\n")
+}
+
+const configMap = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"shop"},"data":{"n":"1"}}`
+
+func TestEvaluate(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		rego   string
+		change func(*policy.Set, *policy.Options)
+		want   string
+	}{
+		"String": {
+			reason: "A deny rule that yields a string denies with it.",
+			rego:   `deny contains "no" if input.object.kind == "ConfigMap"`,
+			want:   "deny PolicyDenied [acme/acme.deny]: no",
+		},
+		"Object": {
+			reason: "An object carries a field, and other members are the author's.",
+			rego:   `deny_x contains {"msg": "no", "field": "data.n", "details": {"a": 1}} if input.object.data.n == "1"`,
+			want:   "deny PolicyDenied [acme/acme.deny_x] data.n: no",
+		},
+		"Violation": {
+			reason: "Gatekeeper's name for a rule denies too.",
+			rego:   `violation contains {"msg": "no"} if true`,
+			want:   "deny PolicyDenied [acme/acme.violation]: no",
+		},
+		"Warn": {
+			reason: "A warn rule warns.",
+			rego:   `warn contains "hm"`,
+			want:   "warn PolicyDenied [acme/acme.warn]: hm",
+		},
+		"Nothing": {
+			reason: "A rule that finds nothing lets pass.",
+			rego:   `deny contains "no" if input.object.kind == "Pod"`,
+		},
+		"EnforcementWarn": {
+			reason: "A set that warns does not deny.",
+			rego:   `deny contains "no"`,
+			change: func(s *policy.Set, _ *policy.Options) { s.Enforcement = policy.Warn },
+			want:   "warn PolicyDenied [acme/acme.deny]: no",
+		},
+		"EnforcementAudit": {
+			reason: "A set that audits neither denies nor warns, not even by failing.",
+			rego:   "deny contains \"no\"\nwarn contains 1",
+			change: func(s *policy.Set, _ *policy.Options) { s.Enforcement = policy.Audit },
+			want: "info PolicyDenied [acme/acme.deny]: no\n" +
+				"info PolicyError [acme/acme.warn]: a result is a number and must be a string or an object with a msg",
+		},
+		"Number": {
+			reason: "conftest drops such a result and counts a success; here it denies.",
+			rego:   `deny contains 1`,
+			want:   "deny PolicyError [acme/acme.deny]: a result is a number and must be a string or an object with a msg",
+		},
+		"NoMessage": {
+			reason: "An object without msg must not pass.",
+			rego:   `deny contains {"details": "no"}`,
+			want:   "deny PolicyError [acme/acme.deny]: a result has no msg: add one, or a title in the METADATA of the rule",
+		},
+		"MessageType": {
+			reason: "Nor one whose msg is not a string.",
+			rego:   `deny contains {"msg": ["no"]}`,
+			want:   "deny PolicyError [acme/acme.deny]: in a result, msg is not a string",
+		},
+		"FieldType": {
+			reason: "Nor one whose field is not a string.",
+			rego:   `deny contains {"msg": "no", "field": 1}`,
+			want:   "deny PolicyError [acme/acme.deny]: in a result, field is not a string",
+		},
+		"Metadata": {
+			reason: "METADATA speaks where the result does not.",
+			rego:   "# METADATA\n# title: Title\n# description: What is wrong.\ndeny contains {\"field\": \"data\"}",
+			want:   "deny PolicyDenied [acme/acme.deny] data: What is wrong.",
+		},
+		"ControlCharacters": {
+			reason: "A message must not break a line or move a cursor.",
+			rego:   `deny contains "a\nb\u001b[31m\u202ec"`,
+			want:   "deny PolicyDenied [acme/acme.deny]: a b [31m c",
+		},
+		"O2/CompleteRule": {
+			reason: "deny as a complete rule is undefined when it does not hold: that is no pass.",
+			rego:   `deny if input.object.kind == "Pod"`,
+			want:   "deny PolicyUndefined [acme/acme.deny]: the rule has no value for this object: write `deny contains msg if { … }`, which is an empty set when nothing is wrong",
+		},
+		"O2/CompleteRuleTrue": {
+			reason: "Nor is true a set of messages.",
+			rego:   `deny if input.object.kind == "ConfigMap"`,
+			want:   "deny PolicyError [acme/acme.deny]: the rule is a boolean and must be a set of messages: write `deny contains msg if { … }`",
+		},
+		"O2/BuiltinError": {
+			reason: "OPA makes deny undefined when a built-in fails; strict errors deny.",
+			rego:   `deny contains "no" if to_number(input.object.metadata.name) > 1`,
+			want:   "deny PolicyError [acme/acme.deny]: acme.rego:3: to_number: strconv.ParseFloat: parsing \"a\": invalid syntax",
+		},
+		"O2/Conflict": {
+			reason: "Rules that contradict each other deny.",
+			rego:   "deny contains \"no\" if x == 1\nx := 1 if input.object\nx := 2 if input.object.data",
+			want:   "deny PolicyError [acme/acme.deny]: acme.rego:5: rule data.acme.x produced conflicting values:   1 at acme.rego:4   2 at acme.rego:5",
+		},
+		"O6/OthersStillSpeak": {
+			reason: "A rule that fails does not silence the others of its set.",
+			rego:   "deny contains \"no\"\ndeny_b contains \"b\" if to_number(\"b\") > 1",
+			want: "deny PolicyDenied [acme/acme.deny]: no\n" +
+				"deny PolicyError [acme/acme.deny_b]: acme.rego:4: to_number: strconv.ParseFloat: parsing \"b\": invalid syntax",
+		},
+		"O7/DynamicPattern": {
+			reason: "A pattern from the object that does not compile denies and does not panic.",
+			rego:   `deny contains "no" if regex.match(concat("", ["(", input.object.data.n]), "x")`,
+			want:   "deny PolicyError [acme/acme.deny]: acme.rego:3: regex.match: error parsing regexp: missing closing ): `(1`",
+		},
+		"Parameters": {
+			reason: "Parameters are part of the input.",
+			rego:   `deny contains sprintf("%v", [input.parameters.max])`,
+			change: func(s *policy.Set, _ *policy.Options) { s.Parameters = map[string]any{"max": 3} },
+			want:   "deny PolicyDenied [acme/acme.deny]: 3",
+		},
+		"Data": {
+			reason: "data holds the set's documents beside its rules.",
+			rego:   `deny contains data.limits.msg`,
+			change: func(s *policy.Set, _ *policy.Options) {
+				s.Data = map[string]any{"limits": map[string]any{"msg": "from data"}}
+			},
+			want: "deny PolicyDenied [acme/acme.deny]: from data",
+		},
+		"V0": {
+			reason: "Sets in Rego v0 say so.",
+			rego:   `deny[msg] { input.object.data.n == "1"; msg := "v0" }`,
+			change: func(s *policy.Set, _ *policy.Options) { s.RegoVersion = policy.RegoV0 },
+			want:   "deny PolicyDenied [acme/acme.deny]: v0",
+		},
+		"TooManyFindings": {
+			reason: "What is left out denies.",
+			rego:   `warn contains sprintf("%d", [i]) if some i in numbers.range(1, 4)`,
+			change: func(_ *policy.Set, o *policy.Options) { o.MaxFindings = 2 },
+			want: "deny LimitExceeded [acme]: 2 more results are not shown: the limit is 2 for one object\n" +
+				"warn PolicyDenied [acme/acme.warn]: 1\nwarn PolicyDenied [acme/acme.warn]: 2",
+		},
+		"LongMessage": {
+			reason: "So does what is cut.",
+			rego:   `warn contains "äöü"`,
+			change: func(_ *policy.Set, o *policy.Options) { o.MaxMessageBytes = 3 },
+			want: "deny LimitExceeded [acme/acme.warn]: a message is longer than 3 bytes and was cut\n" +
+				"warn PolicyDenied [acme/acme.warn]: ä…",
+		},
+		"ManyFindings": {
+			reason: "A flood is counted and not sorted.",
+			rego:   `deny contains sprintf("%d", [i]) if some i in numbers.range(1, 5000)`,
+			want:   "deny LimitExceeded [acme]: 5000 more results are not shown: the limit is 100 for one object",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			header := "package acme\n\n"
+			change := func(*policy.Set, *policy.Options) {}
+			if tc.change != nil {
+				change = tc.change
+			}
+			e := load(t, header+tc.rego, change)
+			got := short(e.Evaluate(t.Context(), policy.Input{Object: []byte(configMap)}))
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\n%s", tc.reason, diff)
+			}
+		})
+	}
+}

@@ -1,0 +1,158 @@
+// Package policy compiles Rego policies and judges Kubernetes objects by them.
+//
+// [Load] takes any number of sets, each compiled on its own: the packages and
+// the data of one set can neither see nor shadow those of another. What is wrong
+// with a set is found while loading and reported as a [LoadError] with file,
+// line and column; a set that loads cannot reach the network, the clock, the
+// environment or anything else outside of its input and its data.
+//
+// [Engine.Evaluate] returns findings and never an error: failing to decide is a
+// finding, and it denies.
+package policy
+
+import (
+	"context"
+	"io/fs"
+	"time"
+)
+
+// An Enforcement says how hard a set bites.
+type Enforcement string
+
+// The enforcements. The empty string is [Deny].
+const (
+	// Deny refuses what a deny rule names.
+	Deny Enforcement = "Deny"
+	// Warn shows what a deny rule names, and lets it pass.
+	Warn Enforcement = "Warn"
+	// Audit records what a rule names, and lets it pass.
+	Audit Enforcement = "Audit"
+)
+
+// A Format says which input document and rule names the modules of a set expect.
+type Format string
+
+// FormatGitgate is the input of this package: see policies/README.md. The empty
+// string means the same.
+const FormatGitgate Format = "Gitgate"
+
+// A RegoVersion is the dialect in which a set is written.
+type RegoVersion string
+
+// The dialects. The empty string is [RegoV1].
+const (
+	RegoV1 RegoVersion = "v1"
+	RegoV0 RegoVersion = "v0"
+)
+
+// A Set is one bundle of policies with its parameters. See [ReadSet] to read one
+// from files.
+type Set struct {
+	// Name appears in every finding of the set. It is required and unique.
+	Name string
+	// Modules maps a path, which appears in messages, to Rego source. Modules
+	// named *_test.rego are left out. At least one deny, violation or warn rule
+	// is required.
+	Modules map[string]string
+	// Data is what data.<key> holds beside the rules, in the form that
+	// encoding/json decodes.
+	Data map[string]any
+	// Match selects the objects that the set judges. The zero value selects all.
+	Match Match
+	// Enforcement is [Deny] when empty.
+	Enforcement Enforcement
+	// Parameters is input.parameters. It is an empty object when nil.
+	Parameters map[string]any
+	// Format is [FormatGitgate] when empty.
+	Format Format
+	// RegoVersion is [RegoV1] when empty.
+	RegoVersion RegoVersion
+}
+
+// Options bound what loading and evaluating may cost. The zero value of each
+// field means its default.
+type Options struct {
+	// Timeout bounds the evaluation of one object by all sets together; 1 s.
+	Timeout time.Duration
+	// MaxObjectBytes bounds the JSON of one object; 3 MiB, which is what an API
+	// server accepts.
+	MaxObjectBytes int
+	// MaxModules bounds the modules of one set; 1,000.
+	MaxModules int
+	// MaxModuleBytes bounds the source of one module; 256 KiB.
+	MaxModuleBytes int
+	// MaxFindings bounds the findings of one set on one object; 100. More end in
+	// one LimitExceeded finding.
+	MaxFindings int
+	// MaxMessageBytes bounds one message; 4 KiB. A longer one is cut, and a
+	// LimitExceeded finding says so.
+	MaxMessageBytes int
+	// ReadWholeInput turns off the pruning of input to the paths that the rules
+	// read. It is slower and gives the same findings.
+	ReadWholeInput bool
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timeout <= 0 {
+		o.Timeout = time.Second
+	}
+	for p, d := range map[*int]int{
+		&o.MaxObjectBytes:  3 << 20,
+		&o.MaxModules:      1000,
+		&o.MaxModuleBytes:  256 << 10,
+		&o.MaxFindings:     100,
+		&o.MaxMessageBytes: 4 << 10,
+	} {
+		if *p <= 0 {
+			*p = d
+		}
+	}
+	return o
+}
+
+// maxSets bounds the sets of one engine.
+const maxSets = 1000
+
+// Load compiles the sets. It reports everything that is wrong with all of them
+// as one [*LoadError]; the caller keeps the engine that it had.
+func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
+	opts = opts.withDefaults()
+	var bad problems
+	if len(sets) > maxSets {
+		bad.add(Problem{Message: tooMany("policy sets", len(sets), maxSets)})
+		return nil, bad.err()
+	}
+	names := make(map[string]bool, len(sets))
+	compiled := make([]*set, 0, len(sets))
+	for _, s := range sets {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if names[s.Name] {
+			bad.add(Problem{Set: s.Name, Message: "two policy sets have this name: rename one"})
+			continue
+		}
+		names[s.Name] = true
+		if c := compileSet(s, opts, &bad); c != nil {
+			compiled = append(compiled, c)
+		}
+	}
+	if err := bad.err(); err != nil {
+		return nil, err
+	}
+	return newEngine(compiled, opts), nil
+}
+
+// ReadSet reads the modules and the data of a set from the files below the roots
+// in fsys; "." is all of it. A data.json at a root, or in a directory below it,
+// becomes data at the path of that directory. Hidden files and directories are
+// left out. Other fields of the set are the caller's.
+func ReadSet(name string, fsys fs.FS, roots ...string) (Set, error) {
+	r := setReader{fsys: fsys, set: Set{Name: name, Modules: map[string]string{}}}
+	for _, root := range roots {
+		if err := r.read(root); err != nil {
+			return Set{}, &LoadError{Problems: []Problem{{Set: name, File: root, Message: err.Error()}}}
+		}
+	}
+	return r.set, nil
+}

@@ -1,0 +1,111 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+// A setReader collects the files of a set.
+type setReader struct {
+	fsys  fs.FS
+	set   Set
+	bytes int
+}
+
+// maxSetBytes bounds the files of one set together.
+const maxSetBytes = 16 << 20
+
+func (r *setReader) read(root string) error {
+	return fs.WalkDir(r.fsys, root, func(file string, d fs.DirEntry, err error) error {
+		switch name := path.Base(file); {
+		case err != nil:
+			return err
+		case file != root && strings.HasPrefix(name, "."):
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case d.IsDir():
+			return nil
+		case path.Ext(name) == ".rego":
+			src, err := r.file(file)
+			if err != nil {
+				return err
+			}
+			r.set.Modules[file] = string(src)
+		case name == "data.json":
+			return r.data(root, file)
+		case name == "data.yaml" || name == "data.yml":
+			return fmt.Errorf("%s: data is read from data.json: convert it", file)
+		}
+		return nil
+	})
+}
+
+func (r *setReader) file(name string) ([]byte, error) {
+	f, err := r.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, int64(maxSetBytes-r.bytes)+1))
+	if err != nil {
+		return nil, err
+	}
+	if r.bytes += len(raw); r.bytes > maxSetBytes {
+		return nil, fmt.Errorf("%s: the files of the set are more than %d MiB", name, maxSetBytes>>20)
+	}
+	return raw, nil
+}
+
+// data merges a data.json at the path of its directory below root.
+func (r *setReader) data(root, file string) error {
+	raw, err := r.file(file)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var doc map[string]any
+	if err := dec.Decode(&doc); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%s: more than one JSON document", file)
+	}
+	if r.set.Data == nil {
+		r.set.Data = map[string]any{}
+	}
+	at := r.set.Data
+	rel := strings.TrimPrefix(strings.TrimPrefix(path.Dir(file), root), "/")
+	if root == "." {
+		rel = path.Dir(file)
+	}
+	for _, key := range strings.Split(rel, "/") {
+		if key == "" || key == "." {
+			continue
+		}
+		next, ok := at[key].(map[string]any)
+		if !ok {
+			if _, taken := at[key]; taken {
+				return fmt.Errorf("%s: data.%s has a value already", file, key)
+			}
+			next = map[string]any{}
+			at[key] = next
+		}
+		at = next
+	}
+	for k, v := range doc {
+		if _, taken := at[k]; taken {
+			return fmt.Errorf("%s: data at %q has a value already", file, k)
+		}
+		at[k] = v
+	}
+	return nil
+}
