@@ -2,6 +2,9 @@ module gitgate.dev/gitgate/test/controlplane
 
 go 1.26.0
 
+// The control plane of the tests and the demo; test/testkit/cluster builds it.
+// To move to another Kubernetes release, change the requirement and every
+// replacement below, and kubeVersion in test/testkit/cluster/build.go.
 tool (
 	go.etcd.io/etcd/server/v3
 	k8s.io/kubernetes/cmd/kube-apiserver
