@@ -128,7 +128,7 @@ func TestChaos(t *testing.T) {
 		_, err := c.Client().CoreV1().Namespaces().Get(ctx, "kept", metav1.GetOptions{})
 		return err
 	}
-	if err := c.WaitNamespace(t.Context(), "kept"); err != nil {
+	if err := c.EnsureNamespace(t.Context(), "kept"); err != nil {
 		t.Fatal(err)
 	}
 

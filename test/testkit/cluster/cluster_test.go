@@ -81,7 +81,7 @@ func TestAPIServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.WaitNamespace(ctx, "shop"); err != nil {
+	if err := c.EnsureNamespace(ctx, "shop"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := clientFor(t, fromFile).CoreV1().Namespaces().Get(ctx, "shop", metav1.GetOptions{}); err != nil {
@@ -162,7 +162,7 @@ func deployment(name string, replicas int32, annotations map[string]string) *app
 
 func create(t *testing.T, c *cluster.Cluster, namespace string, d *appsv1.Deployment) {
 	t.Helper()
-	if err := c.WaitNamespace(t.Context(), namespace); err != nil {
+	if err := c.EnsureNamespace(t.Context(), namespace); err != nil {
 		t.Fatal(err)
 	}
 	_, err := c.Client().AppsV1().Deployments(namespace).Create(t.Context(), d, metav1.CreateOptions{})

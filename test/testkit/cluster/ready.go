@@ -165,10 +165,10 @@ func schedulable(n *corev1.Node) error {
 	return nil
 }
 
-// WaitNamespace creates a namespace, or takes one that exists, and with a
+// EnsureNamespace creates a namespace, or takes one that exists, and with a
 // controller manager waits until its default service account is there, so that
 // Pods can be created in it.
-func (c *Cluster) WaitNamespace(ctx context.Context, name string) error {
+func (c *Cluster) EnsureNamespace(ctx context.Context, name string) error {
 	_, err := c.client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 	}, metav1.CreateOptions{})

@@ -139,7 +139,7 @@ func TestParallel(t *testing.T) {
 	if a.RESTConfig().Host == b.RESTConfig().Host {
 		t.Fatal("two clusters at one address")
 	}
-	if err := a.WaitNamespace(t.Context(), "only-a"); err != nil {
+	if err := a.EnsureNamespace(t.Context(), "only-a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Client().CoreV1().Namespaces().Get(t.Context(), "only-a", metav1.GetOptions{}); err == nil {
