@@ -1,0 +1,117 @@
+package image
+
+import (
+	"container/list"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// memory remembers the grants of verified digests, the least recently used
+// going first. Only what was verified is in it: a refusal may be a signature
+// that comes later.
+type memory struct {
+	mu      sync.Mutex
+	most    int
+	order   *list.List // of *memoryEntry, recent first
+	entries map[string]*list.Element
+}
+
+type memoryEntry struct {
+	key    string
+	grants []Grant
+}
+
+func newMemory(most int) *memory {
+	return &memory{most: most, order: list.New(), entries: make(map[string]*list.Element)}
+}
+
+func (m *memory) get(key string) ([]Grant, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.entries[key]
+	if !ok {
+		return nil, false
+	}
+	m.order.MoveToFront(e)
+	return e.Value.(*memoryEntry).grants, true
+}
+
+func (m *memory) put(key string, grants []Grant) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.entries[key]; ok {
+		e.Value.(*memoryEntry).grants = grants
+		m.order.MoveToFront(e)
+		return
+	}
+	m.entries[key] = m.order.PushFront(&memoryEntry{key, grants})
+	if m.order.Len() > m.most {
+		oldest := m.order.Back()
+		delete(m.entries, oldest.Value.(*memoryEntry).key)
+		m.order.Remove(oldest)
+	}
+}
+
+// disk keeps proofs in a directory, one file for each digest; empty keeps none.
+// It holds what registries sent and no verdicts, so its content is as little
+// trusted as theirs. It is a cache: failing to write is not an error.
+type disk string
+
+// maxDiskFiles bounds the directory. At the bound it takes nothing more; the
+// directory may be deleted at any time.
+const maxDiskFiles = 20_000
+
+func (d disk) path(key string) string {
+	return filepath.Join(string(d), fmt.Sprintf("%x.json", sha256.Sum256([]byte(key))))
+}
+
+func (d disk) get(key string, l Limits) []proof {
+	if d == "" {
+		return nil
+	}
+	f, err := os.Open(d.path(key))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, l.TotalBytes))
+	if err != nil {
+		return nil
+	}
+	var proofs []proof
+	if json.Unmarshal(raw, &proofs) != nil || len(proofs) > l.Signatures {
+		return nil
+	}
+	return proofs
+}
+
+func (d disk) put(key string, proofs []proof) {
+	if d == "" {
+		return
+	}
+	raw, err := json.Marshal(proofs)
+	if err != nil {
+		return
+	}
+	if os.MkdirAll(string(d), 0o700) != nil {
+		return
+	}
+	if present, err := os.ReadDir(string(d)); err != nil || len(present) >= maxDiskFiles {
+		return
+	}
+	f, err := os.CreateTemp(string(d), "new-*")
+	if err != nil {
+		return
+	}
+	defer os.Remove(f.Name()) // fails once it is renamed
+	_, err = f.Write(raw)
+	if f.Close() != nil || err != nil {
+		return
+	}
+	_ = os.Rename(f.Name(), d.path(key)) // a cache: without it we ask again
+}
