@@ -1,0 +1,84 @@
+package render
+
+import (
+	"container/list"
+	"sync"
+)
+
+// A Cache keeps parsed files by the hash of their content, and built
+// kustomizations by the hash of everything they read, so that a new revision costs
+// what changed in it. It drops what was used longest ago. A Cache is safe for
+// concurrent use and may be shared by repositories; the zero value is not usable,
+// see [NewCache].
+type Cache struct {
+	mu      sync.Mutex
+	max     int
+	size    int
+	entries map[cacheKey]*list.Element
+	recent  *list.List // front is the most recent
+}
+
+type cacheKey struct {
+	kind   entryKind
+	hash   string
+	limits Limits // what is refused depends on them
+}
+
+// An entryKind keeps apart what is derived from the same bytes.
+type entryKind uint8
+
+const (
+	parsedManifest entryKind = iota
+	parsedBuild
+	builtKustomization
+)
+
+type cacheEntry struct {
+	key   cacheKey
+	value any
+	size  int
+}
+
+// NewCache returns a cache that holds about so many bytes. Parsed objects take a
+// multiple of their file's size, which is accounted for roughly.
+func NewCache(maxBytes int) *Cache {
+	return &Cache{max: maxBytes, entries: map[cacheKey]*list.Element{}, recent: list.New()}
+}
+
+// get returns a cached value. A nil cache holds nothing.
+func (c *Cache) get(k cacheKey) (any, bool) {
+	if c == nil {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[k]
+	if !ok {
+		return nil, false
+	}
+	c.recent.MoveToFront(e)
+	return e.Value.(*cacheEntry).value, true
+}
+
+// put keeps a value of about so many bytes. It must not be changed any more.
+func (c *Cache) put(k cacheKey, value any, size int) {
+	if c == nil || size > c.max {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[k]; ok {
+		c.drop(e)
+	}
+	c.entries[k] = c.recent.PushFront(&cacheEntry{key: k, value: value, size: size})
+	c.size += size
+	for c.size > c.max {
+		c.drop(c.recent.Back())
+	}
+}
+
+func (c *Cache) drop(e *list.Element) {
+	entry := c.recent.Remove(e).(*cacheEntry)
+	delete(c.entries, entry.key)
+	c.size -= entry.size
+}

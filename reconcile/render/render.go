@@ -1,0 +1,227 @@
+package render
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// Render returns the objects that the tree declares under o.Path, in a stable
+// order, and everything that is wrong with them. Objects are returned only if no
+// finding blocks; warnings may come with objects.
+//
+// A directory with a kustomization file is built as kustomize does. Any other is
+// walked as Flux does: every .yaml, .yml and .json file below it is read, except
+// under names that start with a dot, and a directory with a kustomization file of
+// its own is built and not walked. Plain objects come in the order of their paths.
+//
+// The objects share memory with o.Cache and with each other's later renders: treat
+// them as read-only and DeepCopy what is to change. An object that carries SOPS
+// metadata keeps its sops field and has the raw file in Source.Encrypted.
+//
+// Render ends when ctx does, with an undetermined finding. A kustomize build that
+// is still running then ends on its own, within the limits, and its result is lost.
+func Render(ctx context.Context, fsys fs.FS, o Options) (objects []gate.Object, found []verdict.Finding) {
+	o.Limits = o.Limits.withDefaults()
+	r := &renderer{ctx: ctx, options: o, reader: newReader(fsys, o.Limits), findings: newFindings(o.Limits.Findings)}
+	defer func() {
+		if p := recover(); p != nil {
+			r.findings.add(o.Path, panicProblem(p))
+			objects, found = nil, r.findings.sorted()
+		}
+	}()
+	r.run()
+	if r.findings.blocked {
+		return nil, r.findings.sorted()
+	}
+	return r.objects, r.findings.sorted()
+}
+
+// panicProblem reports a bug of ours or of a library as what it means to the user.
+// It names the place in the code, and no value, which may be secret.
+func panicProblem(p any) problem {
+	where := "unknown place"
+	stack := strings.Split(string(debug.Stack()), "\n")
+	if i := slices.IndexFunc(stack, func(l string) bool { return strings.HasPrefix(l, "panic(") }); i >= 0 && i+2 < len(stack) {
+		where, _, _ = strings.Cut(stack[i+2], "(")
+	}
+	return deny(verdict.InvalidManifest, 0, "rendering failed on this input with an internal error (%T in %s); please report it", p, where)
+}
+
+// A renderer is one call of Render.
+type renderer struct {
+	ctx      context.Context
+	options  Options
+	reader   *reader
+	findings *findings
+	objects  []gate.Object
+	builds   int
+}
+
+func (r *renderer) run() {
+	root, ok := cleanPath("./" + strings.TrimLeft(r.options.Path, "/"))
+	if !ok {
+		r.findings.add("", deny(verdict.PathEscape, 0, "path %q leaves the repository", r.options.Path))
+		return
+	}
+	if p := r.reader.directory(root); p != nil {
+		r.findings.add(root, *p)
+		return
+	}
+	if r.kustomizationIn(root) != "" {
+		r.build(root)
+	} else {
+		r.walk(root)
+	}
+	if r.findings.blocked {
+		return // a partial tree would only show errors that follow from the first ones
+	}
+	r.namespaces()
+	r.duplicates()
+	if len(r.objects) == 0 {
+		r.findings.add(root, deny(verdict.EmptyRelease, 0, "path %q declares no object; applying it would delete everything", root))
+	}
+}
+
+// stop reports whether the call must end, and says so once.
+func (r *renderer) stop() bool {
+	if err := r.ctx.Err(); err != nil {
+		r.findings.add("", interrupted(err))
+		return true
+	}
+	return false
+}
+
+// add takes over an object unless there are too many.
+func (r *renderer) add(objects ...gate.Object) bool {
+	r.objects = append(r.objects, objects...)
+	if len(r.objects) > r.options.Limits.Objects {
+		r.findings.add("", deny(verdict.LimitExceeded, 0, "more than %d objects; split the path", r.options.Limits.Objects))
+		return false
+	}
+	return true
+}
+
+// walk reads a directory without a kustomization file.
+func (r *renderer) walk(dir string) bool {
+	entries, p := r.reader.readDir(dir)
+	if p != nil {
+		r.findings.add(dir, *p)
+		return p.reason != verdict.LimitExceeded
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.Name())
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if r.stop() || !r.entry(name, e.Type()) {
+			return false
+		}
+	}
+	return true
+}
+
+// entry renders one entry of a directory. It reports whether to go on.
+func (r *renderer) entry(name string, mode fs.FileMode) bool {
+	if err := kindError(mode); err != nil {
+		r.findings.add(name, *readProblem(name, err))
+		return true
+	}
+	switch {
+	case mode.IsDir() && r.kustomizationIn(name) != "":
+		r.build(name)
+		return !r.stop()
+	case mode.IsDir():
+		return r.walk(name)
+	case !isManifest(name):
+		return true
+	}
+	file, _, p := r.parse(name)
+	if p != nil {
+		r.findings.add(name, *p)
+		return p.reason != verdict.LimitExceeded
+	}
+	r.findings.add(name, file.problems...)
+	for _, m := range file.manifests {
+		if m.local {
+			r.findings.add(name, problem{reason: verdict.InvalidManifest, severity: verdict.Info, line: m.line, object: gate.ObjectID(m.object),
+				message: "left out: annotation " + localConfig + " says that it is not for the cluster"})
+			continue
+		}
+		if !r.add(gate.Object{Unstructured: m.object, Source: source(name, m, file)}) {
+			return false
+		}
+	}
+	return true
+}
+
+func source(name string, m manifest, file *parsedFile) gate.Source {
+	s := gate.Source{File: name, Line: m.line, Document: m.document}
+	if m.encrypted {
+		s.Encrypted = file.raw
+	}
+	return s
+}
+
+func isManifest(name string) bool {
+	switch path.Ext(name) {
+	case ".yaml", ".yml", ".json":
+		return true
+	}
+	return false
+}
+
+// parse returns what a file declares, from the cache where its content is known,
+// and the hash of that content.
+func (r *renderer) parse(name string) (*parsedFile, string, *problem) {
+	hash, raw, p := r.reader.hash(name)
+	if p != nil {
+		return nil, "", p
+	}
+	key := cacheKey{parsedManifest, hash, r.options.Limits}
+	if v, ok := r.options.Cache.get(key); ok {
+		return v.(*parsedFile), hash, nil
+	}
+	if raw == nil {
+		if raw, p = r.reader.file(name); p != nil {
+			return nil, "", p
+		}
+	}
+	file := parseManifests(raw, r.options.Limits)
+	// Decoded values take several times the space of their text.
+	r.options.Cache.put(key, file, 1024+8*len(raw))
+	return file, hash, nil
+}
+
+// duplicates refuses an object that is declared twice: which one would win is not
+// for the order of files to say.
+func (r *renderer) duplicates() {
+	first := make(map[string]gate.Source, len(r.objects))
+	for _, o := range r.objects {
+		gvk := o.GroupVersionKind()
+		// Another version of a group names the same object.
+		key := gvk.Group + "/" + gvk.Kind + "/" + o.GetNamespace() + "/" + o.GetName()
+		before, twice := first[key]
+		if !twice {
+			first[key] = o.Source
+			continue
+		}
+		p := deny(verdict.AmbiguousManifest, o.Source.Line, "%s is already declared at %s; keep one", o.ID(), place(before))
+		p.object = o.ID()
+		r.findings.add(o.Source.File, p)
+	}
+}
+
+func place(s gate.Source) string {
+	if s.Line > 0 {
+		return fmt.Sprintf("%s:%d", s.File, s.Line)
+	}
+	return s.File
+}
