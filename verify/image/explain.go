@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -84,6 +85,9 @@ func explainNetwork(err error) string {
 		return "its certificate is not valid"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "the connection is refused"
+	case strings.Contains(err.Error(), "invalid realm in www-authenticate"):
+		// go-containerregistry has no type for it.
+		return "its token service is at an address that is refused: a private address, or plain HTTP"
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET):
 		return "the connection was cut"
 	}
