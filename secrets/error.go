@@ -70,11 +70,16 @@ const maxPrinted = 120
 
 // printable makes a name that others chose fit for one line of text.
 func printable(s string) string {
-	if len(s) > maxPrinted {
-		s = strings.ToValidUTF8(s[:maxPrinted], "") + "…"
-	}
+	s = shortened(s)
 	if q := strconv.Quote(s); q[1:len(q)-1] != s {
 		return strconv.QuoteToGraphic(s)
+	}
+	return s
+}
+
+func shortened(s string) string {
+	if len(s) > maxPrinted {
+		return strings.ToValidUTF8(s[:maxPrinted], "") + "…"
 	}
 	return s
 }
@@ -90,7 +95,7 @@ func fieldName(path []any) string {
 		case string:
 			switch {
 			case !plainKey(s):
-				fmt.Fprintf(&b, "[%s]", strconv.QuoteToGraphic(printable(s)))
+				fmt.Fprintf(&b, "[%s]", strconv.QuoteToGraphic(shortened(s)))
 			case b.Len() > 0:
 				b.WriteString("." + s)
 			default:
