@@ -1,0 +1,239 @@
+# METADATA
+# title: Pod Security Standards, baseline
+# description: Prevents known privilege escalations, as the baseline profile of Kubernetes 1.37 does.
+# related_resources:
+# - ref: https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline
+package pod_security.baseline
+
+import data.lib.pod
+
+# METADATA
+# title: Malformed pod
+# description: A pod must have the shape that the API gives it, or the other rules could look past it.
+# custom:
+#   severity: high
+#   remediation: Correct the field; `kubectl explain` shows its type.
+deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+	some path, msg in pod.malformed
+}
+
+# METADATA
+# title: HostProcess
+# description: HostProcess containers of Windows have the privileges of the node.
+# custom:
+#   severity: critical
+#   remediation: Remove hostProcess.
+deny_host_process contains {"field": field, "msg": msg} if {
+	some path, context in pod.security_contexts
+	value := context.windowsOptions.hostProcess
+	not value in {false, null}
+	field := concat(".", [path, "windowsOptions.hostProcess"])
+	msg := sprintf("%s is %v, which gives a container the privileges of the node: set it to false or remove it", [field, value])
+}
+
+# METADATA
+# title: Host namespaces
+# description: Sharing the network, process or IPC namespace of the node opens its processes and traffic to the pod.
+# custom:
+#   severity: critical
+#   remediation: Remove hostNetwork, hostPID and hostIPC.
+deny_host_namespaces contains {"field": field, "msg": msg} if {
+	some name in {"hostNetwork", "hostPID", "hostIPC"}
+	value := pod.spec[name]
+	not value in {false, null}
+	field := pod.at(concat(".", ["spec", name]))
+	msg := sprintf("%s is %v, which shares a namespace of the node: set it to false or remove it", [field, value])
+}
+
+# METADATA
+# title: Privileged containers
+# description: A privileged container is not contained.
+# custom:
+#   severity: critical
+#   remediation: Remove privileged, and add the one capability that is needed.
+deny_privileged contains {"field": field, "msg": msg} if {
+	some path, container in pod.containers
+	value := container.securityContext.privileged
+	not value in {false, null}
+	field := concat(".", [path, "securityContext.privileged"])
+	msg := sprintf("%s is %v, which turns isolation off: set it to false or remove it", [field, value])
+}
+
+capabilities := {
+	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD",
+	"NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+}
+
+# METADATA
+# title: Capabilities
+# description: No capability may be added beyond those that a container runtime gives by default.
+# custom:
+#   severity: high
+#   remediation: Remove the capability from securityContext.capabilities.add.
+deny_capabilities contains {"field": field, "msg": msg} if {
+	some path, container in pod.containers
+	some value in container.securityContext.capabilities.add
+	not value in capabilities
+	field := concat(".", [path, "securityContext.capabilities.add"])
+	msg := sprintf("%s holds %v, which is not a default capability: remove it", [field, value])
+}
+
+# METADATA
+# title: HostPath volumes
+# description: A hostPath volume reads and writes the files of the node.
+# custom:
+#   severity: critical
+#   remediation: Use a persistentVolumeClaim, a configMap or an emptyDir.
+deny_host_path contains {"field": field, "msg": msg} if {
+	some path, volume in pod.volumes
+	volume.hostPath != null
+	field := concat(".", [path, "hostPath"])
+	msg := sprintf("%s gives the pod the files of the node: use another type of volume", [field])
+}
+
+# METADATA
+# title: Host ports
+# description: A host port bypasses network policies and takes the port of the node.
+# custom:
+#   severity: high
+#   remediation: Remove hostPort and use a Service.
+deny_host_ports contains {"field": field, "msg": msg} if {
+	some path, container in pod.containers
+	some i, port in container.ports
+	value := port.hostPort
+	not value in {0, null}
+	field := sprintf("%s.ports[%v].hostPort", [path, i])
+	msg := sprintf("%s is %v: remove it and use a Service", [field, value])
+}
+
+# METADATA
+# title: Probe and lifecycle hosts
+# description: A host in a probe or a lifecycle handler lets the kubelet be used to reach other addresses.
+# custom:
+#   severity: medium
+#   remediation: Remove host; the kubelet then asks the pod itself.
+deny_probe_hosts contains probe_host(field, host) if {
+	some path, container in pod.containers
+	some probe in {"livenessProbe", "readinessProbe", "startupProbe"}
+	some handler in {"httpGet", "tcpSocket"}
+	host := container[probe][handler].host
+	not host in {"", null}
+	field := sprintf("%s.%s.%s.host", [path, probe, handler])
+}
+
+deny_probe_hosts contains probe_host(field, host) if {
+	some path, container in pod.containers
+	some hook in {"postStart", "preStop"}
+	some handler in {"httpGet", "tcpSocket"}
+	host := container.lifecycle[hook][handler].host
+	not host in {"", null}
+	field := sprintf("%s.lifecycle.%s.%s.host", [path, hook, handler])
+}
+
+probe_host(field, host) := {"field": field, "msg": msg} if {
+	msg := sprintf("%s is %v, which sends the kubelet to another address: remove it", [field, host])
+}
+
+# METADATA
+# title: AppArmor
+# description: The AppArmor profile of the runtime may be replaced by one of the node, and not turned off.
+# custom:
+#   severity: high
+#   remediation: Set the type to RuntimeDefault or Localhost, or remove the profile.
+deny_app_armor contains {"field": field, "msg": msg} if {
+	some path, context in pod.security_contexts
+	profile := context.appArmorProfile
+	profile != null
+	value := object.get(profile, "type", "")
+	not value in {"RuntimeDefault", "Localhost"}
+	field := concat(".", [path, "appArmorProfile.type"])
+	msg := sprintf("%s is %v: set it to RuntimeDefault or Localhost", [field, json.marshal(value)])
+}
+
+deny_app_armor contains {"field": field, "msg": msg} if {
+	some key, value in pod.annotations
+	startswith(key, "container.apparmor.security.beta.kubernetes.io/")
+	not app_armor_annotation(value)
+	field := pod.at(sprintf("metadata.annotations[%s]", [key]))
+	msg := sprintf("%s is %v: remove it, or use runtime/default or localhost/<profile>", [field, json.marshal(value)])
+}
+
+app_armor_annotation(value) if value in {"", "runtime/default"}
+
+app_armor_annotation(value) if startswith(value, "localhost/")
+
+# METADATA
+# title: SELinux
+# description: The SELinux type is confined to those of containers; user and role may not be set.
+# custom:
+#   severity: high
+#   remediation: Remove seLinuxOptions, or set its type to container_t.
+deny_selinux contains {"field": field, "msg": msg} if {
+	some path, context in pod.security_contexts
+	value := context.seLinuxOptions.type
+	not value in {"", null, "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
+	field := concat(".", [path, "seLinuxOptions.type"])
+	msg := sprintf("%s is %v: use container_t, container_init_t, container_kvm_t or container_engine_t, or remove it", [field, value])
+}
+
+deny_selinux contains {"field": field, "msg": msg} if {
+	some path, context in pod.security_contexts
+	some name in {"user", "role"}
+	value := context.seLinuxOptions[name]
+	not value in {"", null}
+	field := sprintf("%s.seLinuxOptions.%s", [path, name])
+	msg := sprintf("%s is %v: remove it", [field, value])
+}
+
+# METADATA
+# title: /proc mount
+# description: The masks over /proc may go only where the pod has a user namespace of its own.
+# custom:
+#   severity: high
+#   remediation: Remove procMount, or set hostUsers to false.
+deny_proc_mount contains {"field": field, "msg": msg} if {
+	not pod.in_user_namespace
+	some path, container in pod.containers
+	value := container.securityContext.procMount
+	not value in {"Default", null}
+	field := concat(".", [path, "securityContext.procMount"])
+	msg := sprintf("%s is %v: remove it, or give the pod a user namespace with hostUsers: false", [field, value])
+}
+
+# METADATA
+# title: Seccomp
+# description: Seccomp may not be turned off.
+# custom:
+#   severity: high
+#   remediation: Set the type to RuntimeDefault or Localhost, or remove the profile.
+deny_seccomp contains {"field": field, "msg": msg} if {
+	some path, context in pod.security_contexts
+	profile := context.seccompProfile
+	profile != null
+	value := object.get(profile, "type", "")
+	not value in {"RuntimeDefault", "Localhost"}
+	field := concat(".", [path, "seccompProfile.type"])
+	msg := sprintf("%s is %v: set it to RuntimeDefault or Localhost", [field, json.marshal(value)])
+}
+
+sysctls := {
+	"kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports",
+	"net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range", "net.ipv4.tcp_fin_timeout",
+	"net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+	"net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_rmem", "net.ipv4.tcp_slow_start_after_idle",
+	"net.ipv4.tcp_syncookies", "net.ipv4.tcp_wmem",
+}
+
+# METADATA
+# title: Sysctls
+# description: Only sysctls that are namespaced and isolated may be set.
+# custom:
+#   severity: high
+#   remediation: Remove the sysctl, or set it on the node.
+deny_sysctls contains {"field": field, "msg": msg} if {
+	some i, sysctl in pod.spec.securityContext.sysctls
+	name := object.get(sysctl, "name", "")
+	not name in sysctls
+	field := pod.at(sprintf("spec.securityContext.sysctls[%v].name", [i]))
+	msg := sprintf("%s is %v, which is not a safe sysctl: remove it", [field, name])
+}

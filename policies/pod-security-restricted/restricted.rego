@@ -1,0 +1,140 @@
+# METADATA
+# title: Pod Security Standards, restricted
+# description: Best practice of hardening pods, as the restricted profile of Kubernetes 1.37 has it. It includes the baseline.
+# related_resources:
+# - ref: https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+package pod_security.restricted
+
+import data.lib.pod
+
+volume_types := {
+	"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image",
+	"persistentVolumeClaim", "projected", "secret",
+}
+
+# METADATA
+# title: Volume types
+# description: Volumes come from the cluster and not from the node or a server of the pod's choice.
+# custom:
+#   severity: medium
+#   remediation: Use a persistentVolumeClaim.
+deny_volume_types contains {"field": field, "msg": msg} if {
+	some path, volume in pod.volumes
+	some type, source in volume
+	not type in volume_types | {"name"}
+	source != null
+	field := concat(".", [path, type])
+	msg := sprintf("%s is a type of volume that is not allowed: use a persistentVolumeClaim, or one of configMap, csi, downwardAPI, emptyDir, ephemeral, image, projected, secret", [field])
+}
+
+# METADATA
+# title: Privilege escalation
+# description: A process must not gain more privileges than its parent, as through a set-user-ID file.
+# custom:
+#   severity: high
+#   remediation: Set securityContext.allowPrivilegeEscalation to false in every container.
+deny_privilege_escalation contains {"field": field, "msg": msg} if {
+	not pod.is_windows
+	some path, container in pod.containers
+	not container.securityContext.allowPrivilegeEscalation == false
+	field := concat(".", [path, "securityContext.allowPrivilegeEscalation"])
+	msg := sprintf("%s is not false: set it to false", [field])
+}
+
+# METADATA
+# title: Running as non-root
+# description: Containers must be made to run as another user than root, unless the pod has a user namespace of its own.
+# custom:
+#   severity: high
+#   remediation: Set spec.securityContext.runAsNonRoot to true.
+deny_run_as_root contains {"field": field, "msg": msg} if {
+	not pod.in_user_namespace
+	value := pod.spec.securityContext.runAsNonRoot
+	not value in {true, null}
+	field := pod.at("spec.securityContext.runAsNonRoot")
+	msg := sprintf("%s is %v: set it to true", [field, value])
+}
+
+deny_run_as_root contains {"field": field, "msg": msg} if {
+	not pod.in_user_namespace
+	some path, container in pod.containers
+	not runs_as_non_root(container)
+	field := concat(".", [path, "securityContext.runAsNonRoot"])
+	msg := sprintf("%s is not true, nor is it inherited: set %s to true", [field, pod.at("spec.securityContext.runAsNonRoot")])
+}
+
+runs_as_non_root(container) if container.securityContext.runAsNonRoot == true
+
+runs_as_non_root(container) if {
+	object.get(container, ["securityContext", "runAsNonRoot"], null) == null
+	pod.spec.securityContext.runAsNonRoot == true
+}
+
+# METADATA
+# title: Running as user 0
+# description: User 0 is root, unless the pod has a user namespace of its own.
+# custom:
+#   severity: high
+#   remediation: Remove runAsUser, or set it to a user that the image knows.
+deny_run_as_user_zero contains {"field": field, "msg": msg} if {
+	not pod.in_user_namespace
+	some path, context in pod.security_contexts
+	context.runAsUser == 0
+	field := concat(".", [path, "runAsUser"])
+	msg := sprintf("%s is 0, which is root: set it to another user or remove it", [field])
+}
+
+# METADATA
+# title: Seccomp required
+# description: Every container needs the seccomp profile of the runtime, or one of the node.
+# custom:
+#   severity: high
+#   remediation: Set spec.securityContext.seccompProfile.type to RuntimeDefault.
+deny_seccomp_missing contains {"field": field, "msg": msg} if {
+	not pod.is_windows
+	some path, container in pod.containers
+	object.get(container, ["securityContext", "seccompProfile"], null) == null
+	not seccomp_inherited
+	field := concat(".", [path, "securityContext.seccompProfile"])
+	msg := sprintf("%s is missing, nor is it inherited: set %s to RuntimeDefault", [field, pod.at("spec.securityContext.seccompProfile.type")])
+}
+
+seccomp_inherited if pod.spec.securityContext.seccompProfile.type in {"RuntimeDefault", "Localhost"}
+
+# METADATA
+# title: Capabilities dropped
+# description: Containers drop every capability and may add NET_BIND_SERVICE.
+# custom:
+#   severity: high
+#   remediation: Set securityContext.capabilities.drop to [ALL] in every container.
+deny_capabilities_kept contains {"field": field, "msg": msg} if {
+	not pod.is_windows
+	some path, container in pod.containers
+	not "ALL" in object.get(container, ["securityContext", "capabilities", "drop"], [])
+	field := concat(".", [path, "securityContext.capabilities.drop"])
+	msg := sprintf("%s does not hold ALL: set it to [ALL]", [field])
+}
+
+deny_capabilities_kept contains {"field": field, "msg": msg} if {
+	not pod.is_windows
+	some path, container in pod.containers
+	some value in container.securityContext.capabilities.add
+	value != "NET_BIND_SERVICE"
+	field := concat(".", [path, "securityContext.capabilities.add"])
+	msg := sprintf("%s holds %v: remove it; only NET_BIND_SERVICE may be added", [field, value])
+}
+
+# METADATA
+# title: /proc masked
+# description: The masks over /proc stay, even in a user namespace.
+# custom:
+#   severity: high
+#   remediation: Remove procMount.
+deny_proc_unmasked contains {"field": field, "msg": msg} if {
+	pod.in_user_namespace # elsewhere the baseline speaks
+	some path, container in pod.containers
+	value := container.securityContext.procMount
+	not value in {"Default", null}
+	field := concat(".", [path, "securityContext.procMount"])
+	msg := sprintf("%s is %v: remove it", [field, value])
+}

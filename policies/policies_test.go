@@ -1,0 +1,94 @@
+package policies_test
+
+import (
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policy"
+)
+
+// modules parses every file of the library.
+func modules(t *testing.T) map[string]*ast.Module {
+	t.Helper()
+	out := map[string]*ast.Module{}
+	err := fs.WalkDir(policies.FS, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(name) != ".rego" {
+			return err
+		}
+		src, err := fs.ReadFile(policies.FS, name)
+		if err != nil {
+			return err
+		}
+		out[name], err = ast.ParseModuleWithOpts(name, string(src), ast.ParserOptions{ProcessAnnotation: true})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestRego runs the tests of the library, which must reach every line of it.
+func TestRego(t *testing.T) {
+	mods := modules(t)
+	coverage := cover.New()
+	store := inmem.New()
+	txn, err := store.NewTransaction(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Abort(t.Context(), txn)
+	ch, err := tester.NewRunner().
+		SetCompiler(ast.NewCompiler().WithStrict(true)).
+		SetStore(store).
+		SetModules(mods).
+		RaiseBuiltinErrors(true).
+		SetCoverageQueryTracer(coverage).
+		RunTests(t.Context(), txn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for r := range ch {
+		ran++
+		if !r.Pass() {
+			t.Errorf("%s: %s: %v", r.Location, r.Name, r.Error)
+		}
+	}
+	if ran == 0 {
+		t.Error("the library has no tests")
+	}
+	report := coverage.Report(mods)
+	for _, file := range slices.Sorted(maps.Keys(report.Files)) {
+		if f := report.Files[file]; len(f.NotCovered) > 0 {
+			for _, r := range f.NotCovered {
+				t.Errorf("%s:%d-%d: no test reaches these lines", file, r.Start.Row, r.End.Row)
+			}
+		}
+	}
+}
+
+func TestPackLoads(t *testing.T) {
+	for _, name := range policies.Packs() {
+		fsys, err := policies.Pack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := policy.ReadSet(name, fsys, ".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := policy.Load(t.Context(), []policy.Set{set}, policy.Options{}); err != nil {
+			t.Errorf("pack %s does not load:\n%v", name, err)
+		}
+	}
+}
