@@ -54,3 +54,9 @@ func (o Object) finding(f verdict.Finding) verdict.Finding {
 	f.Object, f.File, f.Line = o.ID(), o.Source.File, o.Source.Line
 	return f
 }
+
+// key identifies an object in the cluster, whatever version it is written in.
+func (o Object) key() string {
+	gvk := o.GroupVersionKind()
+	return gvk.Group + "/" + gvk.Kind + "/" + o.GetNamespace() + "/" + o.GetName()
+}

@@ -1,0 +1,213 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/verify/commit"
+)
+
+// ErrMissingStage means that a [Config] lacks a stage.
+var ErrMissingStage = errors.New("gate: every stage is required")
+
+// Config lists the stages of a [Gate]. Every stage is required: there is no
+// shorter gate.
+type Config struct {
+	Commits  CommitVerifier
+	Renderer Renderer
+	Images   ImageVerifier
+	Policies PolicyEvaluator
+	Secrets  SecretKeeper
+	Cluster  DryRunner
+
+	// Extractors say where custom resources hold images.
+	Extractors []Extractor
+	// DeletionBudget is how many objects one revision may delete without a
+	// signed approval, given the size of the inventory. Nil allows none.
+	DeletionBudget func(inventory int) int
+	// Timeout bounds one decision. Zero means two minutes.
+	Timeout time.Duration
+	// Parallel bounds how many objects and images are judged at once. Zero
+	// means eight.
+	Parallel int
+	// Progress, when set, is called as each stage begins.
+	Progress func(verdict.Stage)
+}
+
+// A Gate decides about the revisions of one source. It keeps what it found out
+// about objects, so that a revision costs what it changes. It is safe for
+// concurrent use, one decision at a time.
+type Gate struct {
+	cfg        Config
+	extractors extractors
+
+	mu   sync.Mutex
+	memo *memo
+}
+
+// New returns a gate. It fails when a stage is missing or an extractor is wrong.
+func New(c Config) (*Gate, error) {
+	if c.Commits == nil || c.Renderer == nil || c.Images == nil || c.Policies == nil || c.Secrets == nil || c.Cluster == nil {
+		return nil, ErrMissingStage
+	}
+	x, err := newExtractors(c.Extractors)
+	if err != nil {
+		return nil, err
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 2 * time.Minute
+	}
+	if c.Parallel <= 0 {
+		c.Parallel = 8
+	}
+	if c.DeletionBudget == nil {
+		c.DeletionBudget = func(int) int { return 0 }
+	}
+	return &Gate{cfg: c, extractors: x, memo: newMemo()}, nil
+}
+
+// A Request names the revision to judge.
+type Request struct {
+	// Revision names it for people, as in main@sha1:<hash>.
+	Revision string
+	// Commit is the range of commits to verify.
+	Commit commit.Request
+	// Previous holds the objects of the last applied release, as Git declared
+	// them: rules see them as the old objects.
+	Previous []Object
+	// PreviousTree is the tree of the last applied commit, for a process that has
+	// not rendered it yet. It is used only when Previous is nil.
+	PreviousTree fs.FS
+	// Inventory counts the objects that are applied now.
+	Inventory int
+}
+
+var admitStages = []verdict.Stage{
+	verdict.StageCommit, verdict.StageRender, verdict.StageImage,
+	verdict.StagePolicy, verdict.StageSecret, verdict.StageApply,
+}
+
+// Admit runs every stage on a revision. The release is nil unless the verdict
+// allows. It never fails: not to be able to decide is a verdict that denies. A
+// stage that found a reason to deny does not keep the later ones from running
+// where they still can, so that one attempt tells as much as possible; a tree
+// whose commits are not verified is not even read.
+func (g *Gate) Admit(ctx context.Context, req Request) (rel *Release, v verdict.Verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
+	defer cancel()
+	a := &admission{gate: g, req: req, out: verdict.NewBuilder(req.Revision, admitStages...)}
+	defer func() {
+		if p := recover(); p != nil {
+			rel, v = nil, a.crashed(p)
+		}
+	}()
+	return a.run(ctx)
+}
+
+// An admission is one run of the gate.
+type admission struct {
+	gate  *Gate
+	req   Request
+	out   *verdict.Builder
+	stage verdict.Stage
+	start time.Time
+
+	tree    *commit.Tree
+	objects []Object // as rendered, images pinned in place after the image stage
+	judged  []*judged
+	changed []string // paths that the commits change
+	dropped []Object // what the last release declares and this one does not
+}
+
+func (a *admission) begin(s verdict.Stage) {
+	a.stage, a.start = s, time.Now()
+	if a.gate.cfg.Progress != nil {
+		a.gate.cfg.Progress(s)
+	}
+}
+
+func (a *admission) end(fs ...verdict.Finding) bool { return a.out.Stage(a.stage, a.start, fs...) }
+
+// crashed turns a panic into a denial. The stack goes nowhere near a user: it
+// may show what a secret held.
+func (a *admission) crashed(p any) verdict.Verdict {
+	a.gate.memo = newMemo()
+	a.end(verdict.Finding{
+		Reason: verdict.Internal, Severity: verdict.Undetermined,
+		Message: fmt.Sprintf("the %s stage failed with an internal error (%s): this is a bug in gitgate, please report it", a.stage, panicSite(p)),
+	})
+	return a.out.Verdict()
+}
+
+// panicSite names the kind of a panic without its text, which may quote input.
+func panicSite(p any) string {
+	if _, ok := p.(runtime.Error); ok {
+		return "runtime error"
+	}
+	return fmt.Sprintf("%T", p)
+}
+
+func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
+	if !a.verify(ctx) || !a.render(ctx) {
+		return nil, a.out.Verdict()
+	}
+	imagesOK := a.images(ctx)
+	policyOK := a.policies(ctx)
+	plain, secretsOK := a.secrets(ctx)
+	if !imagesOK || !policyOK || !secretsOK {
+		return nil, a.out.Verdict()
+	}
+	c := &Candidate{
+		revision: a.req.Revision, commit: a.tree.Commit(),
+		objects: plain, declared: a.objects, deletions: a.dropped,
+	}
+	a.begin(verdict.StageApply)
+	a.end(a.gate.cfg.Cluster.DryRun(ctx, c)...)
+	v := a.out.Verdict()
+	if !v.Allowed() {
+		return nil, v
+	}
+	return &Release{candidate: c, verdict: v}, v
+}
+
+func (a *admission) verify(ctx context.Context) bool {
+	a.begin(verdict.StageCommit)
+	tree, report := a.gate.cfg.Commits.Verify(ctx, a.req.Commit)
+	findings := commitFindings(report)
+	if tree == nil && len(findings) == 0 {
+		findings = append(findings, verdict.Finding{
+			Reason: verdict.Internal, Severity: verdict.Undetermined,
+			Message: "the commit stage gave neither a tree nor a reason",
+		})
+	}
+	a.tree = tree
+	return a.end(findings...) && tree != nil
+}
+
+func (a *admission) render(ctx context.Context) bool {
+	a.begin(verdict.StageRender)
+	objects, findings := a.gate.cfg.Renderer.Render(ctx, a.tree)
+	if len(objects) == 0 && len(findings) == 0 {
+		findings = append(findings, verdict.Finding{
+			Reason: verdict.EmptyRelease, Severity: verdict.Deny,
+			Message: "the path holds no object: applying it would delete everything; check spec.path, or delete the GitSync to remove what it applied",
+		})
+	}
+	if a.req.Previous == nil && a.req.PreviousTree != nil {
+		// What was wrong with it then was found then.
+		a.req.Previous, _ = a.gate.cfg.Renderer.Render(ctx, a.req.PreviousTree)
+	}
+	a.objects = slices.Clone(objects)
+	a.out.Objects(len(objects))
+	a.judged = a.gate.memo.next(objects)
+	return a.end(findings...)
+}

@@ -1,0 +1,164 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// images proves every image of every object, each reference once, and pins it.
+func (a *admission) images(ctx context.Context) bool {
+	a.begin(verdict.StageImage)
+	var findings []verdict.Finding
+	wanted := map[string]bool{}
+	for _, j := range a.judged {
+		if !j.extracted {
+			j.leaves, j.leafFaults = a.gate.extractors.images(j.rendered)
+			j.extracted = true
+		}
+		findings = append(findings, j.leafFaults...)
+		if j.pinned == nil {
+			for _, l := range j.leaves {
+				wanted[l.ref] = true
+			}
+		}
+	}
+	answers := a.proveAll(ctx, wanted)
+	for i, j := range a.judged {
+		if j.pinned == nil {
+			findings = append(findings, j.pin(answers)...)
+		}
+		if j.pinned != nil {
+			a.objects[i] = *j.pinned
+		}
+	}
+	return a.end(findings...)
+}
+
+type imageAnswer struct {
+	evidence image.Evidence
+	err      error
+}
+
+func (a *admission) proveAll(ctx context.Context, refs map[string]bool) map[string]imageAnswer {
+	var mu sync.Mutex
+	out := make(map[string]imageAnswer, len(refs))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(a.gate.cfg.Parallel)
+	for _, ref := range sortedKeys(refs) {
+		group.Go(func() error {
+			answer := a.gate.prove(ctx, ref)
+			mu.Lock()
+			defer mu.Unlock()
+			out[ref] = answer
+			return nil
+		})
+	}
+	_ = group.Wait() // the goroutines report through out
+	return out
+}
+
+func (g *Gate) prove(ctx context.Context, ref string) (answer imageAnswer) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer = imageAnswer{err: fmt.Errorf("internal error (%s)", panicSite(p))}
+		}
+	}()
+	evidence, err := g.cfg.Images.Verify(ctx, ref)
+	if err == nil && !evidence.Valid() {
+		err = errors.New("the image stage gave neither evidence nor a reason")
+	}
+	return imageAnswer{evidence: evidence, err: err}
+}
+
+// pin replaces the images of the object by what was proven, or says what is
+// missing.
+func (j *judged) pin(answers map[string]imageAnswer) []verdict.Finding {
+	if len(j.leafFaults) > 0 {
+		return nil // reported already
+	}
+	if len(j.leaves) == 0 {
+		j.pinned = &j.rendered
+		return nil
+	}
+	var findings []verdict.Finding
+	var evidence []image.Evidence
+	for _, l := range j.leaves {
+		answer := answers[l.ref]
+		if answer.err != nil {
+			findings = append(findings, j.rendered.finding(imageFinding(l, answer.err)))
+			continue
+		}
+		evidence = append(evidence, answer.evidence)
+	}
+	if len(findings) > 0 {
+		return findings
+	}
+	pinned := j.rendered
+	for i, l := range j.leaves {
+		want := evidence[i].Pinned()
+		if want == l.ref {
+			continue
+		}
+		if pinned.Unstructured == j.rendered.Unstructured {
+			pinned.Unstructured = j.rendered.DeepCopy()
+		}
+		setString(pinned.Object, l.path, want)
+	}
+	j.pinned, j.evidence = &pinned, evidence
+	return nil
+}
+
+func imageFinding(l imageLeaf, err error) verdict.Finding {
+	f := verdict.Finding{
+		Stage: verdict.StageImage, Reason: verdict.RegistryUnavailable, Severity: verdict.Undetermined,
+		Field: l.field(), Image: l.ref, Message: fmt.Sprintf("image %s could not be judged: %v", l.ref, err),
+	}
+	var known *image.Error
+	if errors.As(err, &known) {
+		f.Reason, f.Message = verdict.Reason(known.Reason), known.Message
+		if !known.Undetermined {
+			f.Severity = verdict.Deny
+		}
+	}
+	return f
+}
+
+// setString sets the string at a path that exists.
+func setString(v any, path []any, s string) {
+	for _, p := range path[:len(path)-1] {
+		switch key := p.(type) {
+		case int:
+			v = v.([]any)[key]
+		case string:
+			v = v.(map[string]any)[key]
+		}
+	}
+	switch key := path[len(path)-1].(type) {
+	case int:
+		v.([]any)[key] = s
+	case string:
+		v.(map[string]any)[key] = s
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func unstructuredOf(content map[string]any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: content}
+}

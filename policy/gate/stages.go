@@ -1,0 +1,94 @@
+package gate
+
+import (
+	"context"
+	"io/fs"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/verify/commit"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// A CommitVerifier proves who signed a tree. [commit.Verifier] is one. The tree
+// is nil unless the report holds nothing that blocks.
+type CommitVerifier interface {
+	Verify(ctx context.Context, req commit.Request) (*commit.Tree, commit.Report)
+}
+
+// A Renderer turns a tree into objects, which the gate treats as immutable. A
+// renderer that returns the same pointer for an object promises that its content
+// is the same: the gate then reuses what it found out about it.
+type Renderer interface {
+	Render(ctx context.Context, fsys fs.FS) ([]Object, []verdict.Finding)
+}
+
+// An ImageVerifier proves who signed an image. Errors that are no
+// [image.Error] count as undetermined.
+type ImageVerifier interface {
+	Verify(ctx context.Context, ref string) (image.Evidence, error)
+}
+
+// A PolicyEvaluator judges one object. It must be safe for concurrent use.
+type PolicyEvaluator interface {
+	Evaluate(ctx context.Context, in PolicyInput) []verdict.Finding
+	// ReadsContext reports whether the answer may depend on more than the object:
+	// on the operation, the old object or the commit.
+	ReadsContext() bool
+}
+
+// A PolicyInput is what the rules see of one object. Secrets are masked.
+type PolicyInput struct {
+	// Operation is CREATE, UPDATE or DELETE.
+	Operation string
+	// Object and OldObject are JSON; nil where there is none.
+	Object, OldObject []byte
+	// ID names the object, see [ObjectID].
+	ID     string
+	Source Source
+	Commit commit.Info
+	// Paths are the files that changed since the last release. They are left out
+	// when the rules do not read the context.
+	Paths  []string
+	Images []image.Evidence
+}
+
+// A SecretKeeper knows encrypted objects. Its methods must never put a secret
+// into an error.
+type SecretKeeper interface {
+	// Open decrypts the raw bytes of a file in memory and checks its integrity.
+	Open(ctx context.Context, file string, raw []byte) (OpenedSecret, error)
+	// PlaintextLeaves lists the fields of a Secret that hold plaintext.
+	PlaintextLeaves(object map[string]any) []string
+	// Masked returns a copy in which every secret value is replaced.
+	Masked(object map[string]any) map[string]any
+}
+
+// An OpenedSecret is a decrypted file.
+type OpenedSecret interface {
+	// Apply returns a copy of object in which every ciphertext of this file is
+	// replaced by its plaintext.
+	Apply(document int, object map[string]any) (map[string]any, error)
+	// Close forgets the plaintext as well as the runtime allows.
+	Close()
+}
+
+// A SecretError is an error of the secret stage that a user may see. Any other
+// error is reported without its text, which may quote plaintext.
+type SecretError struct {
+	Reason verdict.Reason
+	// Field is the path of the field at fault, if any.
+	Field string
+	// Message is one line without secrets.
+	Message string
+}
+
+func (e *SecretError) Error() string { return e.Message }
+
+// A DryRunner asks the cluster what it would say.
+type DryRunner interface {
+	// Deletions lists the live objects that a release of just these objects
+	// would delete.
+	Deletions(ctx context.Context, keep []Object) ([]Object, error)
+	// DryRun reports what the cluster would refuse.
+	DryRun(ctx context.Context, c *Candidate) []verdict.Finding
+}
