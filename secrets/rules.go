@@ -183,8 +183,13 @@ func (r Recipient) same(other Recipient) bool {
 	if r.Type != other.Type {
 		return false
 	}
-	if r.Type != TypePGP {
-		return strings.TrimSpace(r.ID) == strings.TrimSpace(other.ID)
+	switch r.Type {
+	case TypePGP:
+	case TypeAzureKV: // without a version in the rule, sops writes the latest
+		return r.ID == other.ID || strings.HasSuffix(r.ID, "/") && strings.HasPrefix(other.ID, r.ID) ||
+			strings.HasSuffix(other.ID, "/") && strings.HasPrefix(r.ID, other.ID)
+	default:
+		return r.ID == other.ID
 	}
 	a, b := pgpID(r.ID), pgpID(other.ID)
 	if len(a) < len(b) {

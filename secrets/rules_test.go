@@ -37,6 +37,8 @@ func TestRulesCheck(t *testing.T) {
 		"TypesDiffer":  {"A name alone says nothing.", "- pgp: age1aaa\n", "x.yaml", info(a), []string{"RecipientMissing age1aaa", "RecipientStale age1aaa"}},
 		"KMSRole":      {"The role is not the key.", "- kms: arn:aws:kms:eu:1:key/x+arn:aws:iam::1:role/r\n", "x.yaml", info(k), []string{}},
 		"Services":     {"Key services are compared, not called.", "- key_groups:\n  - kms: [{arn: 'arn:aws:kms:eu:1:key/x'}]\n    hc_vault: ['https://v/v1/sops/keys/a']\n", "x.yaml", info(k), []string{"RecipientMissing https://v/v1/sops/keys/a"}},
+		"AzureLatest":  {"sops resolves the version when it encrypts.", "- key_groups:\n  - azure_keyvault: [{vaultUrl: 'https://v', key: k}]\n", "x.yaml", info(secrets.Recipient{Type: secrets.TypeAzureKV, ID: "https://v/keys/k/1"}), []string{}},
+		"AzureOther":   {"Another key of the same vault.", "- key_groups:\n  - azure_keyvault: [{vaultUrl: 'https://v', key: k}]\n", "x.yaml", info(secrets.Recipient{Type: secrets.TypeAzureKV, ID: "https://v/keys/kk/1"}), []string{"RecipientMissing https://v/keys/k/", "RecipientStale https://v/keys/kk/1"}},
 		"Anchors":      {"People name recipients once.", "- age: [*alice]\n", "x.yaml", info(a), []string{}},
 		"Groups":       {"Groups are compared one by one.", "- shamir_threshold: 2\n  key_groups:\n  - age: [age1aaa]\n  - age: [age1bbb]\n", "x.yaml", info(in(0, b), in(1, a)), []string{"RecipientMissing age1aaa", "RecipientStale age1bbb", "RecipientMissing age1bbb", "RecipientStale age1aaa"}},
 		"GroupsMerged": {"One group that had been two.", "- age: age1aaa,age1bbb\n", "x.yaml", info(in(0, a), in(1, b)), []string{"RecipientStale has 2 key groups"}},

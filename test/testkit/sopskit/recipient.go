@@ -179,6 +179,28 @@ func (p *PGP) encrypt(dataKey []byte) ([]byte, error) {
 	return finish(&b, w, aw, dataKey)
 }
 
+// PGPInTheOpen is a recipient of the same name as a PGP key whose data key lies in an
+// OpenPGP message that is not encrypted, as an attacker may write it.
+type PGPInTheOpen struct{ PGP *PGP }
+
+// ID returns the fingerprint of the primary key.
+func (o PGPInTheOpen) ID() string { return o.PGP.ID() }
+
+func (o PGPInTheOpen) masterKey() keys.MasterKey { return o.PGP.masterKey() }
+
+func (o PGPInTheOpen) encrypt(dataKey []byte) ([]byte, error) {
+	var b bytes.Buffer
+	aw, err := pgparmor.Encode(&b, "PGP MESSAGE", nil)
+	if err != nil {
+		return nil, err
+	}
+	w, err := packet.SerializeLiteral(aw, true, "", 0)
+	if err != nil {
+		return nil, err
+	}
+	return finish(&b, w, aw, dataKey)
+}
+
 // finish writes the data key and closes the writers, inner first.
 func finish(b *bytes.Buffer, inner, outer io.WriteCloser, dataKey []byte) ([]byte, error) {
 	if _, err := inner.Write(dataKey); err != nil {
