@@ -138,13 +138,9 @@ func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
 }
 
 func parseModule(file, src string, v ast.RegoVersion) (*ast.Module, error) {
-	mod, err := ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
+	return ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
 		Capabilities: newCapabilities(), ProcessAnnotation: true, RegoVersion: v,
 	})
-	if err == nil && mod == nil {
-		err = ast.Errors{{Message: "the module is empty", Location: &ast.Location{File: file, Row: 1, Col: 1}}}
-	}
-	return mod, err
 }
 
 // maxBrackets bounds how deep a module nests, and maxLine how long one of its

@@ -72,14 +72,19 @@ func (ps *problems) add(p Problem) {
 // addRego adds the errors of OPA's parser and compiler, each with its place.
 func (ps *problems) addRego(set string, err error) {
 	var many ast.Errors
-	if !errors.As(err, &many) {
+	var one *ast.Error
+	switch {
+	case errors.As(err, &many):
+	case errors.As(err, &one):
+		many = ast.Errors{one}
+	default:
 		ps.add(Problem{Set: set, Message: err.Error()})
 		return
 	}
 	for _, e := range many {
 		p := Problem{Set: set, Message: explain(e)}
 		if e.Location != nil {
-			p.File, p.Line, p.Column = e.Location.File, e.Location.Row, e.Location.Col
+			p.File, p.Line, p.Column = e.Location.File, max(e.Location.Row, 1), max(e.Location.Col, 1)
 		}
 		ps.add(p)
 	}

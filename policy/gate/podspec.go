@@ -63,8 +63,8 @@ func fieldPath(path []any) string {
 // An Extractor says where a kind holds images.
 type Extractor struct {
 	APIVersion, Kind string
-	// Paths are as in .spec.templates[*].container.image. None says that the
-	// kind holds no image.
+	// Paths are as in .spec.templates[*].container.image; .* stands for every key
+	// of a map. None says that the kind holds no image.
 	Paths []string
 }
 
@@ -89,8 +89,13 @@ func newExtractors(in []Extractor) (extractors, error) {
 	return out, nil
 }
 
-// An imagePattern is a path with wildcards; "*" stands for every index or key.
+// An imagePattern is a path with wildcards.
 type imagePattern []string
+
+const (
+	everyItem = "[*]" // of a list
+	everyKey  = "*"   // of a map
+)
 
 func parseImagePattern(s string) (imagePattern, error) {
 	if !strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
@@ -104,7 +109,7 @@ func parseImagePattern(s string) (imagePattern, error) {
 		}
 		out = append(out, name)
 		if indexed {
-			out = append(out, "*")
+			out = append(out, everyItem)
 		}
 	}
 	return out, nil
@@ -125,7 +130,7 @@ func (p imagePattern) find(v any, at []any, out *[]imageLeaf) (malformed []any) 
 	case nil:
 		return nil
 	case map[string]any:
-		if p[0] == "*" {
+		if p[0] == everyKey {
 			for k, c := range v {
 				if bad := p[1:].find(c, append(at, k), out); bad != nil {
 					return bad
@@ -133,13 +138,16 @@ func (p imagePattern) find(v any, at []any, out *[]imageLeaf) (malformed []any) 
 			}
 			return nil
 		}
+		if p[0] == everyItem {
+			return append([]any{}, at...)
+		}
 		c, ok := v[p[0]]
 		if !ok {
 			return nil
 		}
 		return p[1:].find(c, append(at, p[0]), out)
 	case []any:
-		if p[0] != "*" {
+		if p[0] != everyItem {
 			return append([]any{}, at...)
 		}
 		for i, c := range v {
@@ -155,10 +163,10 @@ func (p imagePattern) find(v any, at []any, out *[]imageLeaf) (malformed []any) 
 // podImagePatterns are the image fields of a pod spec (Kubernetes 1.37), by the
 // core/v1 API reference.
 var podImagePatterns = []imagePattern{
-	{"initContainers", "*", "image"},
-	{"containers", "*", "image"},
-	{"ephemeralContainers", "*", "image"},
-	{"volumes", "*", "image", "reference"},
+	{"initContainers", everyItem, "image"},
+	{"containers", everyItem, "image"},
+	{"ephemeralContainers", everyItem, "image"},
+	{"volumes", everyItem, "image", "reference"},
 }
 
 // images lists the image leaves of an object, or says why they cannot be known.
