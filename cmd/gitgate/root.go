@@ -93,6 +93,8 @@ Exit codes of every command: 0 allowed, 1 denied, 2 wrong use or configuration,
 		newPolicyCommand(),
 		newSecretsCommand(),
 		newRenderCommand(),
+		newServeCommand(),
+		newVersionCommand(),
 	)
 	return root
 }

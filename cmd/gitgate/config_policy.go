@@ -1,0 +1,83 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+)
+
+// policySet translates a PolicySet with the modules of its ConfigMap.
+func policySet(in reconcile.PolicyInput) (policy.Set, error) {
+	spec := in.Set.Spec
+	set := policy.Set{
+		Name: in.Set.Name, Modules: map[string]string{},
+		Enforcement: policy.Enforcement(spec.Enforcement), Match: policyMatch(spec.Match),
+	}
+	for _, name := range spec.Source.Library {
+		pack, err := policies.Pack(name)
+		if err != nil {
+			return set, fmt.Errorf("PolicySet %s: spec.source.library: %w", in.Set.Name, err)
+		}
+		read, err := policy.ReadSet(in.Set.Name, pack, ".")
+		if err != nil {
+			return set, err
+		}
+		maps.Copy(set.Modules, read.Modules)
+		set.Data = mergedData(set.Data, read.Data)
+	}
+	for file, module := range spec.Source.Inline {
+		set.Modules["inline/"+file] = module
+	}
+	for file, module := range in.Modules {
+		if strings.HasSuffix(file, ".rego") {
+			set.Modules["configmap/"+file] = module
+		}
+	}
+	if spec.Parameters != nil {
+		if err := json.Unmarshal(spec.Parameters.Raw, &set.Parameters); err != nil {
+			return set, fmt.Errorf("PolicySet %s: spec.parameters must be an object", in.Set.Name)
+		}
+	}
+	return set, nil
+}
+
+// mergedData keeps what the packs of one set bring; packs use names of their own.
+func mergedData(a, b map[string]any) map[string]any {
+	if a == nil {
+		return b
+	}
+	maps.Copy(a, b)
+	return a
+}
+
+func policyMatch(m *v1alpha1.PolicyMatch) policy.Match {
+	if m == nil {
+		return policy.Match{}
+	}
+	out := policy.Match{Namespaces: m.Namespaces, ExcludedNamespaces: m.ExcludedNamespaces}
+	for _, k := range m.Kinds {
+		out.Kinds = append(out.Kinds, policy.KindMatch{APIGroups: k.APIGroups, Kinds: k.Kinds})
+	}
+	if m.LabelSelector != nil {
+		out.LabelSelector = labelSelector(m.LabelSelector)
+	}
+	return out
+}
+
+func labelSelector(s *metav1.LabelSelector) *policy.LabelSelector {
+	out := &policy.LabelSelector{MatchLabels: s.MatchLabels}
+	for _, r := range s.MatchExpressions {
+		out.MatchExpressions = append(out.MatchExpressions, policy.LabelRequirement{
+			Key: r.Key, Operator: string(r.Operator), Values: r.Values,
+		})
+	}
+	return out
+}

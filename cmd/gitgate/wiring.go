@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/render"
+	"gitgate.dev/gitgate/secrets"
+	"gitgate.dev/gitgate/verify/commit"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// gates makes gates for the server. It implements [reconcile.GateBuilder].
+type gates struct {
+	renders *render.Cache
+	scope   render.ScopeFunc
+	// loopbackHTTP allows plain HTTP to registries on this machine.
+	loopbackHTTP bool
+
+	mu sync.Mutex
+	// lastGood is the newest version of each PolicySet that compiled: a broken
+	// change of rules leaves the former ones in force.
+	lastGood map[string]policy.Set
+}
+
+// Gate implements [reconcile.GateBuilder].
+func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryRunner) (*gate.Gate, error) {
+	commits, err := commitConfig(in.Trust.Spec.Commits, in.Repository.Root, in.KeyObjects)
+	if err != nil {
+		return nil, err
+	}
+	commitVerifier, err := commit.NewVerifier(commits)
+	if err != nil {
+		return nil, err
+	}
+	images := imageConfig(in.Trust.Spec.Images)
+	images.LoopbackHTTP = g.loopbackHTTP
+	if images.Keychain, err = pullKeychain(in.PullSecrets); err != nil {
+		return nil, err
+	}
+	imageVerifier, err := image.NewVerifier(images)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := g.engine(ctx, in.Policies)
+	if err != nil {
+		return nil, err
+	}
+	keeper := secretKeeper{}
+	if in.DecryptionKeys != nil {
+		if keeper.keys, err = secrets.NewKeys(in.DecryptionKeys); err != nil {
+			return nil, err
+		}
+	}
+	spec := in.Sync.Spec
+	return gate.New(gate.Config{
+		Commits: commitVerifier,
+		Renderer: renderer{render.Options{
+			Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
+			Scope: g.scope, Cache: g.renders,
+		}},
+		Images: imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
+		Extractors:     extractors(in.Trust.Spec.Images),
+		DeletionBudget: deletionBudget(spec.DeletionBudget),
+		Timeout:        in.Sync.TimeoutOrDefault(),
+	})
+}
+
+// CheckPolicy implements [reconcile.GateBuilder].
+func (g *gates) CheckPolicy(ctx context.Context, in reconcile.PolicyInput) error {
+	_, err := compiled(ctx, in)
+	return err
+}
+
+func compiled(ctx context.Context, in reconcile.PolicyInput) (policy.Set, error) {
+	set, err := policySet(in)
+	if err != nil {
+		return set, err
+	}
+	_, err = policy.Load(ctx, []policy.Set{set}, policy.Options{})
+	return set, err
+}
+
+// engine compiles the sets. One that does not compile is replaced by its last
+// version that did; without one it is an error, which denies.
+func (g *gates) engine(ctx context.Context, in []reconcile.PolicyInput) (*policy.Engine, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var sets []policy.Set
+	var bad []error
+	for _, p := range in {
+		set, err := compiled(ctx, p)
+		if err != nil {
+			old, ok := g.lastGood[p.Set.Name]
+			if !ok {
+				bad = append(bad, err)
+			}
+			set = old
+		} else {
+			g.lastGood[p.Set.Name] = set
+		}
+		sets = append(sets, set)
+	}
+	if len(bad) > 0 {
+		return nil, errors.Join(bad...)
+	}
+	return policy.Load(ctx, sets, policy.Options{})
+}
+
+// renderer adapts package render to the gate.
+type renderer struct{ options render.Options }
+
+func (r renderer) Render(ctx context.Context, fsys fs.FS) ([]gate.Object, []verdict.Finding) {
+	return render.Render(ctx, fsys, r.options)
+}
+
+// evaluator adapts package policy to the gate.
+type evaluator struct{ engine *policy.Engine }
+
+func (e evaluator) ReadsContext() bool { return true }
+
+func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
+	images := make([]policy.Image, len(in.Images))
+	for i, m := range in.Images {
+		images[i] = policy.Image{Ref: m.Reference(), Digest: m.Digest()}
+		for _, grant := range m.Grants() {
+			if grant.Authority != "" {
+				images[i].Authorities = append(images[i].Authorities, grant.Authority)
+			}
+		}
+	}
+	return e.engine.Evaluate(ctx, policy.Input{
+		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
+		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Images: images,
+		Commit: &policy.Commit{
+			SHA: in.Commit.Hash, Author: in.Commit.Author.String(), Message: in.Commit.Message,
+			Signers: in.Commit.Signers, Paths: in.Paths,
+		},
+	})
+}
+
+// secretKeeper adapts package secrets to the gate. Without keys it opens nothing.
+type secretKeeper struct{ keys *secrets.Keys }
+
+func (k secretKeeper) Open(ctx context.Context, file string, raw []byte) (gate.OpenedSecret, error) {
+	if k.keys == nil {
+		return nil, &gate.SecretError{
+			Reason:  verdict.SecretUndecryptable,
+			Message: "the file is encrypted and there is no key: set spec.decryption",
+		}
+	}
+	opened, err := secrets.Open(ctx, file, raw, k.keys)
+	if err != nil {
+		return nil, secretError(err)
+	}
+	return openedSecret{opened}, nil
+}
+
+func (secretKeeper) PlaintextLeaves(o map[string]any) []string { return secrets.PlaintextLeaves(o) }
+func (secretKeeper) Masked(o map[string]any) map[string]any    { return secrets.Masked(o) }
+
+type openedSecret struct{ *secrets.Opened }
+
+func (o openedSecret) Apply(document int, object map[string]any) (map[string]any, error) {
+	out, err := o.Opened.Apply(document, object)
+	if err != nil {
+		return nil, secretError(err)
+	}
+	return out, nil
+}
+
+// secretError keeps the text of errors that package secrets wrote for users, and
+// of no others.
+func secretError(err error) error {
+	var known *secrets.Error
+	if !errors.As(err, &known) {
+		return err
+	}
+	return &gate.SecretError{Reason: verdict.Reason(known.Reason), Field: known.Field, Message: known.Message}
+}
+
+// deletionBudget turns a number or a share of the inventory, rounded up, into a
+// budget. The default is a quarter.
+func deletionBudget(v *intstr.IntOrString) func(int) int {
+	if v == nil {
+		v = &intstr.IntOrString{Type: intstr.String, StrVal: "25%"}
+	}
+	return func(inventory int) int {
+		n, err := intstr.GetScaledValueFromIntOrPercent(v, inventory, true)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+}

@@ -1,0 +1,246 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/source"
+	"gitgate.dev/gitgate/verify/commit"
+)
+
+// run fetches, judges and applies. Whatever goes wrong, the last good release
+// stays applied and its drift is corrected.
+func (a *attempt) run(ctx context.Context) outcome {
+	if a.sync.Spec.Suspend {
+		a.session.stopHealth()
+		a.session.setLive(nil)
+		a.session.applied = plumbing.ZeroHash // checked again in full on resume
+		return outcome{ready: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "suspended: nothing is fetched, applied or corrected"}
+	}
+	resolver := resolver{cached: a.Client, direct: a.Direct, system: a.SystemNamespace}
+	in, fingerprint, err := resolver.resolve(ctx, a.sync)
+	if err != nil {
+		return specOutcome(err)
+	}
+	if wait := a.dependency(ctx); wait != "" {
+		return outcome{ready: metav1.ConditionFalse, reason: v1alpha1.ReasonDependencyNotReady, message: wait, retry: true}
+	}
+	got, err := a.fetch(ctx)
+	if err != nil {
+		return sourceOutcome(err)
+	}
+	if err := a.buildGate(ctx, in, fingerprint); err != nil {
+		return specOutcome(err)
+	}
+	switch s := a.session; {
+	case a.requested():
+	case s.applied == got.Head && s.appliedW == fingerprint:
+		return a.steady()
+	case s.judged.settled(got.Head, fingerprint):
+		out := a.quarantined(s.judged.verdict)
+		out.quiet = true
+		return out
+	}
+	return a.advance(ctx, in, fingerprint, got)
+}
+
+// requested reports whether a person asked for an attempt now.
+func (a *attempt) requested() bool {
+	at := a.sync.Annotations[v1alpha1.RequestedAtAnnotation]
+	if at == "" || at == a.session.handled || at == a.sync.Status.LastHandledReconcileAt {
+		return false
+	}
+	a.session.handled = at
+	return true
+}
+
+// dependency names the GitSync that has to be ready first, if there is one.
+func (a *attempt) dependency(ctx context.Context) string {
+	for _, d := range a.sync.Spec.DependsOn {
+		name := types.NamespacedName{Namespace: d.Namespace, Name: d.Name}
+		if name.Namespace == "" {
+			name.Namespace = a.sync.Namespace
+		}
+		var dep v1alpha1.GitSync
+		if err := a.Client.Get(ctx, name, &dep); err != nil {
+			return fmt.Sprintf("waiting for GitSync %s: %v", name, err)
+		}
+		if !readyCondition(&dep) {
+			return fmt.Sprintf("waiting for GitSync %s to be Ready", name)
+		}
+	}
+	return ""
+}
+
+// readyCondition reports whether a GitSync is Ready as its spec stands now.
+func readyCondition(s *v1alpha1.GitSync) bool {
+	ready := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == s.Generation
+}
+
+// fetch opens the repository anew when its URL or credentials changed, and asks
+// the remote for the head of the branch.
+func (a *attempt) fetch(ctx context.Context) (*source.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.sync.TimeoutOrDefault())
+	defer cancel()
+	s, spec := a.session, a.sync.Spec
+	r := resolver{direct: a.Direct, versions: []string{spec.URL, spec.Ref.Branch, a.sync.TimeoutOrDefault().String()}}
+	var credentials map[string][]byte
+	if spec.SecretRef != nil {
+		var err error
+		if credentials, err = r.secret(ctx, "spec.secretRef", a.sync.Namespace, spec.SecretRef.Name); err != nil {
+			return nil, err
+		}
+	}
+	if access := strings.Join(r.versions, "\n"); s.repo == nil || s.access != access {
+		repo, err := a.Sources.open(spec.URL, spec.Ref.Branch, credentials, a.sync.TimeoutOrDefault())
+		if err != nil {
+			return nil, specErrorf(verdict.SourceUnavailable, "%v", err)
+		}
+		if s.repo != nil {
+			s.repo.Close()
+		}
+		s.repo, s.access = repo, access
+	}
+	return s.repo.Fetch(ctx)
+}
+
+func (a *attempt) buildGate(ctx context.Context, in Inputs, fingerprint string) error {
+	s := a.session
+	if s.gate != nil && s.fingerprint == fingerprint {
+		return nil
+	}
+	cluster := &clusterStage{applier: a.Applier}
+	g, err := a.Gates.Gate(ctx, in, cluster)
+	if err != nil {
+		return &specError{reason: verdict.PolicyError, msg: err.Error()}
+	}
+	s.gate, s.stage, s.fingerprint = g, cluster, fingerprint
+	return nil
+}
+
+// advance judges a head and applies it if it passes.
+func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, got *source.Result) outcome {
+	a.worked = true
+	s := a.session
+	revision := a.sync.Spec.Ref.Branch + "@sha1:" + got.Head.String()
+	req, err := a.request(got, revision)
+	if err != nil {
+		return sourceOutcome(err)
+	}
+	plan, err := a.plan(in, revision)
+	if err != nil {
+		return specOutcome(err)
+	}
+	s.stage.plan = plan
+	release, v := s.gate.Admit(ctx, req)
+	if ctx.Err() != nil {
+		return failed(v1alpha1.ReasonReconciliationFailed, "stopped while judging: %v", ctx.Err())
+	}
+	s.judged = judgement{head: got.Head, fingerprint: fingerprint, verdict: v}
+	a.sync.Status.LastAttemptedRevision = revision
+	if release == nil {
+		a.decide(ctx, v, "", nil)
+		return a.quarantined(v)
+	}
+	info := release.Commit()
+	a.decide(ctx, v, info.Author.String(), info.Signers)
+	setConditions(a.sync, condition{v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified, "revision " + revision + " passed every gate"})
+	return a.apply(ctx, release, got, fingerprint)
+}
+
+// request names the range to verify: from what was applied, by our own record
+// beside the clone. What the status says of it can only refuse more.
+func (a *attempt) request(got *source.Result, revision string) (gate.Request, error) {
+	s := a.session
+	req := gate.Request{Revision: revision, Previous: s.declared, Commit: commit.Request{Head: got.Head, Objects: got.Objects}}
+	for _, tag := range got.Tags {
+		req.Commit.Tags = append(req.Commit.Tags, tag.Object)
+	}
+	if inv := a.sync.Status.Inventory; inv != nil {
+		req.Inventory = len(inv.Entries)
+	}
+	applied, err := s.repo.Applied(s.owner.String())
+	if err != nil {
+		return req, err
+	}
+	if !applied.IsZero() {
+		req.Commit.Base = append(req.Commit.Base, applied)
+	}
+	if _, hex, ok := strings.Cut(a.sync.Status.LastAppliedRevision, "@sha1:"); ok && plumbing.IsHash(hex) {
+		if h := plumbing.NewHash(hex); h != applied {
+			req.Commit.Ancestors = append(req.Commit.Ancestors, h)
+		}
+	}
+	if s.declared == nil && !applied.IsZero() {
+		if tree, err := commit.Unverified(got.Objects, applied); err == nil {
+			req.PreviousTree = tree
+		}
+	}
+	return req, nil
+}
+
+func (a *attempt) quarantined(v verdict.Verdict) outcome {
+	message := deniedMessage(v, a.sync.Status.LastAppliedRevision)
+	reason := v1alpha1.ReasonQuarantined
+	if blocking := v.Blocking(); len(blocking) > 0 {
+		reason = string(blocking[0].Reason)
+	}
+	setConditions(a.sync, condition{v1alpha1.ConditionVerified, metav1.ConditionFalse, reason, message})
+	out := outcome{ready: metav1.ConditionFalse, reason: reason, message: message}
+	out.retry = !a.session.judged.settled(a.session.judged.head, a.session.judged.fingerprint)
+	out.stalled = !out.retry
+	return out
+}
+
+// steady is the outcome when the head is applied already.
+func (a *attempt) steady() outcome {
+	s := a.session
+	if s.health != nil {
+		findings, done := s.health.result()
+		if !done {
+			return a.awaiting()
+		}
+		s.health = nil
+		if out, ok := a.healthOutcome(findings); !ok {
+			s.applied = plumbing.ZeroHash // tried again with back-off
+			return out
+		}
+	}
+	return a.succeeded()
+}
+
+func (a *attempt) succeeded() outcome {
+	return outcome{ready: metav1.ConditionTrue, reason: v1alpha1.ReasonReconciliationSucceeded, message: "applied revision " + a.sync.Status.LastAppliedRevision}
+}
+
+func specOutcome(err error) outcome {
+	if s, ok := asSpecError(err); ok {
+		return stalled(string(s.reason), "%s", s.msg)
+	}
+	return failed(v1alpha1.ReasonReconciliationFailed, "%v", err)
+}
+
+func sourceOutcome(err error) outcome {
+	if s, ok := asSpecError(err); ok {
+		return failed(string(s.reason), "%s", s.msg)
+	}
+	var known *source.Error
+	if errors.As(err, &known) {
+		return failed(string(known.Reason), "%v", known)
+	}
+	return failed(string(verdict.SourceUnavailable), "%v", err)
+}
+
+func (a *attempt) log(ctx context.Context) logr.Logger { return logr.FromContextOrDiscard(ctx) }

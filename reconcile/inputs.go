@@ -1,0 +1,206 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/source"
+)
+
+// A specError is a fault in the GitSync or in what it refers to. Trying again
+// does not help until one of them changes.
+type specError struct {
+	reason verdict.Reason
+	msg    string
+}
+
+func (e *specError) Error() string { return e.msg }
+
+func specErrorf(reason verdict.Reason, format string, args ...any) error {
+	return &specError{reason: reason, msg: fmt.Sprintf(format, args...)}
+}
+
+// A resolver reads everything that a GitSync refers to and notes in which state.
+type resolver struct {
+	cached   client.Reader // GitSyncs, TrustPolicies, PolicySets
+	direct   client.Reader // Secrets and ConfigMaps, which are not cached
+	system   string        // our own namespace
+	versions []string
+}
+
+// resolve returns the inputs and a fingerprint that changes when any of them does.
+func (r *resolver) resolve(ctx context.Context, sync *v1alpha1.GitSync) (Inputs, string, error) {
+	in := Inputs{Sync: sync, Trust: &v1alpha1.TrustPolicy{}, KeyObjects: map[string]map[string][]byte{}}
+	r.note("GitSync", sync, fmt.Sprint(sync.Generation))
+	if err := r.scope(&in); err != nil {
+		return in, "", err
+	}
+	if err := r.trust(ctx, &in); err != nil {
+		return in, "", err
+	}
+	for _, ref := range sync.Spec.Policies {
+		p, err := r.policy(ctx, ref.Name)
+		if err != nil {
+			return in, "", err
+		}
+		in.Policies = append(in.Policies, p)
+	}
+	if d := sync.Spec.Decryption; d != nil {
+		var err error
+		if in.DecryptionKeys, err = r.secret(ctx, "spec.decryption.secretRef", sync.Namespace, d.SecretRef.Name); err != nil {
+			return in, "", err
+		}
+	}
+	return in, strings.Join(r.versions, "\n"), nil
+}
+
+func (r *resolver) note(kind string, o client.Object, version string) {
+	r.versions = append(r.versions, fmt.Sprintf("%s %s %s %s", kind, client.ObjectKeyFromObject(o), o.GetUID(), version))
+}
+
+// scope decides what the GitSync may touch. Outside of our own namespace that is
+// its own namespace, as a ServiceAccount of that namespace (CVE-2021-41254).
+func (r *resolver) scope(in *Inputs) error {
+	sync := in.Sync
+	if sync.Namespace == r.system {
+		return nil
+	}
+	in.Confine = sync.Namespace
+	if sync.Spec.ServiceAccountName == "" {
+		return specErrorf(verdict.ScopeViolation, "spec.serviceAccountName is required outside of the namespace %s: name the ServiceAccount of %s that may apply", r.system, sync.Namespace)
+	}
+	if t := sync.Spec.TargetNamespace; t != "" && t != sync.Namespace {
+		return specErrorf(verdict.ScopeViolation, "spec.targetNamespace %q must be %q: a GitSync cannot reach outside of its namespace unless it lives in %s", t, sync.Namespace, r.system)
+	}
+	for _, d := range sync.Spec.DependsOn {
+		if d.Namespace != "" && d.Namespace != sync.Namespace {
+			return specErrorf(verdict.ScopeViolation, "spec.dependsOn names %s/%s: a GitSync cannot refer outside of its namespace unless it lives in %s", d.Namespace, d.Name, r.system)
+		}
+	}
+	return nil
+}
+
+func (r *resolver) trust(ctx context.Context, in *Inputs) error {
+	name := in.Sync.Spec.Trust.Name
+	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, in.Trust); err != nil {
+		return notFound(err, verdict.RepositoryNotTrusted, "spec.trust: TrustPolicy %q", name)
+	}
+	r.note("TrustPolicy", in.Trust, fmt.Sprint(in.Trust.Generation))
+	spec := in.Trust.Spec
+	if !slices.Contains(spec.Namespaces, in.Sync.Namespace) {
+		return specErrorf(verdict.RepositoryNotTrusted, "TrustPolicy %s does not list the namespace %s in spec.namespaces", name, in.Sync.Namespace)
+	}
+	url, err := source.Canonical(in.Sync.Spec.URL)
+	if err != nil {
+		return specErrorf(verdict.RepositoryNotTrusted, "spec.url: %v", err)
+	}
+	i := slices.IndexFunc(spec.Repositories, func(t v1alpha1.TrustedRepository) bool {
+		canonical, err := source.Canonical(t.URL)
+		return err == nil && canonical == url && slices.Contains(t.Refs, in.Sync.Spec.Ref.Branch)
+	})
+	if i < 0 {
+		return specErrorf(verdict.RepositoryNotTrusted, "TrustPolicy %s does not speak for branch %s of %s: add it to spec.repositories with the commit from which its history counts",
+			name, in.Sync.Spec.Ref.Branch, in.Sync.Spec.URL)
+	}
+	in.Repository = spec.Repositories[i]
+	for _, signer := range spec.Commits.Signers {
+		if err := r.signerKeys(ctx, in, signer); err != nil {
+			return err
+		}
+	}
+	return r.pullSecrets(ctx, in)
+}
+
+func (r *resolver) signerKeys(ctx context.Context, in *Inputs, signer v1alpha1.CommitSigner) (err error) {
+	if signer.OpenPGP == nil {
+		return nil
+	}
+	field := fmt.Sprintf("TrustPolicy %s, signer %s", in.Trust.Name, signer.Name)
+	if ref := signer.OpenPGP.SecretRef; ref != nil {
+		in.KeyObjects["Secret/"+ref.Name], err = r.secret(ctx, field, r.system, ref.Name)
+	}
+	if ref := signer.OpenPGP.ConfigMapRef; ref != nil && err == nil {
+		var data map[string]string
+		data, err = r.configMap(ctx, field, r.system, ref.Name)
+		in.KeyObjects["ConfigMap/"+ref.Name] = byteValues(data)
+	}
+	return err
+}
+
+func (r *resolver) pullSecrets(ctx context.Context, in *Inputs) error {
+	for _, ref := range in.Trust.Spec.Images.PullSecrets {
+		var s corev1.Secret
+		if err := r.direct.Get(ctx, types.NamespacedName{Namespace: r.system, Name: ref.Name}, &s); err != nil {
+			return notFound(err, verdict.RegistryUnavailable, "TrustPolicy %s, images.pullSecrets: Secret %s/%s", in.Trust.Name, r.system, ref.Name)
+		}
+		r.note("Secret", &s, s.ResourceVersion)
+		in.PullSecrets = append(in.PullSecrets, s)
+	}
+	return nil
+}
+
+func (r *resolver) policy(ctx context.Context, name string) (PolicyInput, error) {
+	p := PolicyInput{Set: &v1alpha1.PolicySet{}}
+	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, p.Set); err != nil {
+		return p, notFound(err, verdict.PolicyError, "spec.policies: PolicySet %q", name)
+	}
+	r.note("PolicySet", p.Set, fmt.Sprint(p.Set.Generation))
+	return p, r.policyModules(ctx, &p)
+}
+
+func (r *resolver) policyModules(ctx context.Context, p *PolicyInput) (err error) {
+	if ref := p.Set.Spec.Source.ConfigMapRef; ref != nil {
+		p.Modules, err = r.configMap(ctx, "PolicySet "+p.Set.Name, r.system, ref.Name)
+	}
+	return err
+}
+
+func (r *resolver) secret(ctx context.Context, field, namespace, name string) (map[string][]byte, error) {
+	var s corev1.Secret
+	if err := r.direct.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &s); err != nil {
+		return nil, notFound(err, verdict.SecretUndecryptable, "%s: Secret %s/%s", field, namespace, name)
+	}
+	r.note("Secret", &s, s.ResourceVersion)
+	return s.Data, nil
+}
+
+func (r *resolver) configMap(ctx context.Context, field, namespace, name string) (map[string]string, error) {
+	var m corev1.ConfigMap
+	if err := r.direct.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &m); err != nil {
+		return nil, notFound(err, verdict.PolicyError, "%s: ConfigMap %s/%s", field, namespace, name)
+	}
+	r.note("ConfigMap", &m, m.ResourceVersion)
+	return m.Data, nil
+}
+
+// notFound makes absence a specError and leaves other errors to be tried again.
+func notFound(err error, reason verdict.Reason, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	if apierrors.IsNotFound(err) {
+		return specErrorf(reason, "%s does not exist", what)
+	}
+	return fmt.Errorf("%s could not be read: %w", what, err)
+}
+
+func byteValues(m map[string]string) map[string][]byte {
+	out := make(map[string][]byte, len(m))
+	for k, v := range m {
+		out[k] = []byte(v)
+	}
+	return out
+}
+
+func asSpecError(err error) (*specError, bool) {
+	var s *specError
+	return s, errors.As(err, &s)
+}

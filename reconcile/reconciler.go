@@ -1,0 +1,222 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/apply"
+)
+
+// A Config configures a [Reconciler]. Every field without a stated default is
+// mandatory.
+type Config struct {
+	// Client reads our own kinds from the cache and writes their status.
+	Client client.Client
+	// Direct reads Secrets and ConfigMaps without a cache.
+	Direct client.Reader
+	// Applier writes to the cluster. Its OnDrift must be [Reconciler.OnDrift].
+	Applier *apply.Applier
+	// Gates makes the gates.
+	Gates GateBuilder
+	// Sources opens repositories.
+	Sources *Sources
+	// Recorder records events.
+	Recorder events.EventRecorder
+	// Metrics count.
+	Metrics *Metrics
+	// Decisions is the decision log. Nil writes none.
+	Decisions *DecisionLog
+	// SystemNamespace is gitgate's own namespace.
+	SystemNamespace string
+	// Concurrency is how many GitSyncs are worked on at once. Zero means four.
+	Concurrency int
+}
+
+// A Reconciler drives GitSyncs. Make one with [New].
+type Reconciler struct {
+	Config
+	sessions sessions
+	wake     chan event.TypedGenericEvent[*v1alpha1.GitSync]
+	drifts   driftQueue
+}
+
+// New returns a Reconciler.
+func New(c Config) *Reconciler {
+	if c.Concurrency <= 0 {
+		c.Concurrency = 4
+	}
+	r := &Reconciler{Config: c, wake: make(chan event.TypedGenericEvent[*v1alpha1.GitSync], 1024)}
+	r.drifts.init()
+	return r
+}
+
+// Reconcile brings one GitSync forward by one attempt.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	owner := apply.Owner{Namespace: req.Namespace, Name: req.Name}
+	var sync v1alpha1.GitSync
+	if err := r.Client.Get(ctx, req.NamespacedName, &sync); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(owner)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, err
+	}
+	a := &attempt{Reconciler: r, sync: sync.DeepCopy(), before: &sync, session: r.sessions.get(owner), started: time.Now()}
+	if !sync.DeletionTimestamp.IsZero() {
+		return a.finalize(ctx)
+	}
+	if controllerutil.AddFinalizer(a.sync, v1alpha1.Finalizer) {
+		if err := r.Client.Patch(ctx, a.sync, client.MergeFrom(&sync)); err != nil {
+			return ctrl.Result{}, err
+		}
+		a.before = a.sync.DeepCopy()
+	}
+	out := a.run(ctx)
+	return a.finish(ctx, out)
+}
+
+func (r *Reconciler) forget(owner apply.Owner) {
+	if s := r.sessions.lookup(owner); s != nil {
+		s.stopHealth()
+		s.setLive(nil)
+	}
+	r.Applier.Forget(owner)
+	r.sessions.drop(owner)
+	r.Metrics.forget(owner.Namespace, owner.Name)
+}
+
+// An attempt is one run of Reconcile on one GitSync.
+type attempt struct {
+	*Reconciler
+	sync    *v1alpha1.GitSync // being changed
+	before  *v1alpha1.GitSync // as it was read
+	session *session
+	started time.Time
+	worked  bool // something was judged or applied
+}
+
+// An outcome is how an attempt ended.
+type outcome struct {
+	ready   metav1.ConditionStatus
+	reason  string
+	message string
+	stalled bool // only a change of configuration or a new commit helps
+	retry   bool // try again soon, with back-off
+	working bool // go on without being asked, as when waiting for health
+	quiet   bool // no event
+}
+
+func failed(reason, format string, args ...any) outcome {
+	return outcome{ready: metav1.ConditionFalse, reason: reason, message: fmt.Sprintf(format, args...), retry: true}
+}
+
+func stalled(reason, format string, args ...any) outcome {
+	return outcome{ready: metav1.ConditionFalse, reason: reason, message: fmt.Sprintf(format, args...), stalled: true}
+}
+
+// finish writes the status, if it changed, and says when to come back.
+func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) {
+	a.sync.Status.ObservedGeneration = a.sync.Generation
+	if at := a.sync.Annotations[v1alpha1.RequestedAtAnnotation]; at != "" {
+		a.sync.Status.LastHandledReconcileAt = at
+	}
+	changed := setConditions(a.sync, condition{v1alpha1.ConditionReady, out.ready, out.reason, out.message})
+	switch {
+	case out.stalled:
+		setConditions(a.sync, condition{v1alpha1.ConditionStalled, metav1.ConditionTrue, out.reason, out.message})
+		removeConditions(a.sync, v1alpha1.ConditionReconciling)
+	case out.retry:
+		setConditions(a.sync, condition{v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonProgressingWithRetry, out.message})
+		removeConditions(a.sync, v1alpha1.ConditionStalled)
+	case out.working:
+		setConditions(a.sync, condition{v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonProgressing, out.message})
+		removeConditions(a.sync, v1alpha1.ConditionStalled)
+	default:
+		removeConditions(a.sync, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
+	}
+	if err := a.writeStatus(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
+	if len(changed) > 0 && !out.quiet {
+		a.event(out)
+	}
+	a.observe(out)
+	return ctrl.Result{RequeueAfter: a.nextTry(out)}, nil
+}
+
+func (a *attempt) writeStatus(ctx context.Context) error {
+	if sameStatus(a.before, a.sync) {
+		return nil
+	}
+	patch := client.MergeFrom(a.before)
+	updated := a.sync.DeepCopy()
+	if err := a.Client.Status().Patch(ctx, updated, patch); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	a.sync.ResourceVersion = updated.ResourceVersion
+	a.before = a.sync.DeepCopy()
+	return nil
+}
+
+func (a *attempt) nextTry(out outcome) time.Duration {
+	interval := a.sync.IntervalOrDefault()
+	if !out.retry {
+		a.session.failures = 0
+		return interval
+	}
+	a.session.failures++
+	return a.session.backoff(a.sync.RetryIntervalOrDefault(), interval)
+}
+
+func (a *attempt) observe(out outcome) {
+	ns, name := a.sync.Namespace, a.sync.Name
+	a.Metrics.ready.WithLabelValues(ns, name).Set(boolGauge(out.ready == metav1.ConditionTrue))
+	a.Metrics.suspended.WithLabelValues(ns, name).Set(boolGauge(a.sync.Spec.Suspend))
+	if inv := a.sync.Status.Inventory; inv != nil {
+		a.Metrics.objects.WithLabelValues(ns, name).Set(float64(len(inv.Entries)))
+	}
+	if a.worked {
+		a.Metrics.reconciles.WithLabelValues(ns, name).Observe(time.Since(a.started).Seconds())
+	}
+}
+
+func (a *attempt) event(out outcome) {
+	kind := corev1.EventTypeNormal
+	if out.ready == metav1.ConditionFalse {
+		kind = corev1.EventTypeWarning
+	}
+	a.Recorder.Eventf(a.sync, nil, kind, out.reason, "Reconcile", "%s", truncate(out.message, maxMessage))
+}
+
+// decide puts a verdict on record: in the status, the decision log and metrics.
+func (a *attempt) decide(ctx context.Context, v verdict.Verdict, author string, signers []string) {
+	a.sync.Status.LastVerdict = verdictStatus(v)
+	a.Metrics.verdict(a.sync.Namespace, a.sync.Name, v)
+	err := a.Decisions.Write(Decision{
+		Time: time.Now().UTC(), Door: "reconciler", GitSync: a.session.owner.String(),
+		Author: author, Signers: signers, Verdict: v,
+	})
+	log := logr.FromContextOrDiscard(ctx)
+	if err != nil {
+		log.Error(err, "The decision log cannot be written")
+	}
+	log.Info("Revision judged", "revision", v.Revision, "allowed", v.Allowed(), "undetermined", v.Undetermined(), "findings", len(v.Findings))
+}
+
+func key(o apply.Owner) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.Namespace, Name: o.Name}
+}

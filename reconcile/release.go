@@ -1,0 +1,156 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/apply"
+	"gitgate.dev/gitgate/reconcile/source"
+)
+
+// A clusterStage is the last stage of the gate of one GitSync. The plan of the
+// attempt is handed to it before the gate runs.
+type clusterStage struct {
+	applier *apply.Applier
+	plan    *apply.Plan
+}
+
+// DryRun implements [gate.DryRunner].
+func (c *clusterStage) DryRun(ctx context.Context, candidate *gate.Candidate) []verdict.Finding {
+	c.plan.Objects = candidate.Objects()
+	return c.applier.DryRun(ctx, c.plan)
+}
+
+// Deletions implements [gate.DryRunner].
+func (c *clusterStage) Deletions(ctx context.Context, keep []gate.Object) ([]gate.Object, error) {
+	plan := *c.plan
+	plan.Objects = keep
+	deletions, err := c.applier.Deletions(ctx, &plan)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]gate.Object, len(deletions))
+	for i, d := range deletions {
+		out[i] = gate.Object{Unstructured: d.Object}
+	}
+	return out, nil
+}
+
+// plan is everything about the coming release but its objects.
+func (a *attempt) plan(in Inputs, revision string) (*apply.Plan, error) {
+	identity := apply.Ourselves()
+	if name := a.sync.Spec.ServiceAccountName; name != "" {
+		var err error
+		if identity, err = apply.ServiceAccount(a.sync.Namespace, name); err != nil {
+			return nil, specErrorf(verdict.ScopeViolation, "spec.serviceAccountName: %v", err)
+		}
+	} else if in.Confine != "" {
+		return nil, specErrorf(verdict.ScopeViolation, "spec.serviceAccountName is required outside of gitgate's own namespace")
+	}
+	p := &apply.Plan{
+		Owner: a.session.owner, Identity: identity, Revision: revision,
+		Confine: in.Confine, Namespace: a.sync.Spec.TargetNamespace,
+		Previous: inventory(a.sync), Prune: a.sync.PruneEnabled(), Force: a.sync.Spec.Force,
+		Record: a.recordInventory,
+	}
+	for _, i := range a.sync.Spec.Ignore {
+		rule := apply.IgnoreRule{Paths: i.Paths}
+		if t := i.Target; t != nil {
+			rule.Target = apply.Selector{Group: t.Group, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name, LabelSelector: t.LabelSelector}
+		}
+		p.Ignore = append(p.Ignore, rule)
+	}
+	for _, h := range a.sync.Spec.HealthCheckExprs {
+		p.Health = append(p.Health, apply.HealthExpr(h))
+	}
+	return p, nil
+}
+
+func inventory(sync *v1alpha1.GitSync) apply.Inventory {
+	if sync.Status.Inventory == nil {
+		return nil
+	}
+	out := make(apply.Inventory, 0, len(sync.Status.Inventory.Entries))
+	for _, e := range sync.Status.Inventory.Entries {
+		out = append(out, apply.Entry{ID: e.ID, V: e.Version})
+	}
+	return out
+}
+
+func (a *attempt) setInventory(inv apply.Inventory) {
+	a.sync.Status.Inventory = &v1alpha1.Inventory{Entries: make([]v1alpha1.InventoryEntry, 0, len(inv))}
+	for _, e := range inv {
+		a.sync.Status.Inventory.Entries = append(a.sync.Status.Inventory.Entries, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
+	}
+}
+
+// recordInventory puts on record what may exist from now on, before the first
+// write: a process that dies after it orphans nothing.
+func (a *attempt) recordInventory(ctx context.Context, inv apply.Inventory) error {
+	a.setInventory(inv)
+	setConditions(a.sync, condition{v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonProgressing, "applying " + a.sync.Status.LastAttemptedRevision})
+	return a.writeStatus(ctx)
+}
+
+// apply writes an admitted release. The cluster lock keeps drift corrections to
+// the former release away from it.
+func (a *attempt) apply(ctx context.Context, release *gate.Release, got *source.Result, fingerprint string) outcome {
+	s := a.session
+	s.stopHealth()
+	ctx, cancel := context.WithTimeout(ctx, a.sync.TimeoutOrDefault())
+	defer cancel()
+
+	s.cluster.Lock()
+	plan := s.stage.plan
+	result, findings := a.Applier.Apply(ctx, plan)
+	applied := release.Applied()
+	s.live = &liveRelease{gate: s.gate, release: applied}
+	s.cluster.Unlock()
+
+	a.setInventory(result.Inventory)
+	if blocking := blocking(findings); len(blocking) > 0 {
+		return failed(string(blocking[0].Reason), "revision %s could not be applied as a whole: %s", release.Revision(), summary(blocking))
+	}
+	if err := s.repo.SetApplied(s.owner.String(), got.Head); err != nil {
+		return failed(v1alpha1.ReasonReconciliationFailed, "revision %s is applied but could not be remembered: %v", release.Revision(), err)
+	}
+	s.applied, s.appliedW, s.declared = got.Head, fingerprint, applied.Declared()
+	info := release.Commit()
+	a.sync.Status.LastAppliedRevision = release.Revision()
+	record(a.sync, v1alpha1.Snapshot{
+		Revision: release.Revision(), Objects: len(applied.Declared()),
+		Author: info.Author.String(), Signer: strings.Join(info.Signers, ", "),
+	}, time.Now())
+	a.log(ctx).Info("Revision applied", "revision", release.Revision(), "written", len(result.Outcomes), "unchanged", result.Unchanged, "seconds", result.Elapsed.Seconds())
+	if !a.sync.Spec.Wait {
+		removeConditions(a.sync, v1alpha1.ConditionHealthy)
+		return a.succeeded()
+	}
+	a.watchHealth(plan, got)
+	return a.awaiting()
+}
+
+func blocking(findings []verdict.Finding) []verdict.Finding {
+	var out []verdict.Finding
+	for _, f := range findings {
+		if f.Severity.Blocks() {
+			out = append(out, f)
+		}
+	}
+	verdict.Sort(out)
+	return out
+}
+
+func summary(findings []verdict.Finding) string {
+	if len(findings) == 1 {
+		return findings[0].String()
+	}
+	return fmt.Sprintf("%s (and %d more)", findings[0], len(findings)-1)
+}

@@ -1,0 +1,108 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+)
+
+const (
+	maxStatusFindings = 10
+	maxHistory        = 5
+	maxMessage        = 1024 // bytes of a condition's message
+)
+
+// A condition is what one attempt has to say about one aspect.
+type condition struct {
+	kind    string
+	status  metav1.ConditionStatus
+	reason  string
+	message string
+}
+
+// setConditions sets conditions and returns those whose status, reason or message
+// changed.
+func setConditions(sync *v1alpha1.GitSync, conditions ...condition) (changed []condition) {
+	for _, c := range conditions {
+		message := truncate(c.message, maxMessage)
+		old := meta.FindStatusCondition(sync.Status.Conditions, c.kind)
+		if old == nil || old.Status != c.status || old.Reason != c.reason || old.Message != message {
+			changed = append(changed, c)
+		}
+		meta.SetStatusCondition(&sync.Status.Conditions, metav1.Condition{
+			Type: c.kind, Status: c.status, Reason: c.reason, Message: message,
+			ObservedGeneration: sync.Generation,
+		})
+	}
+	return changed
+}
+
+func removeConditions(sync *v1alpha1.GitSync, kinds ...string) {
+	for _, k := range kinds {
+		meta.RemoveStatusCondition(&sync.Status.Conditions, k)
+	}
+}
+
+func truncate(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most-len("…")], "") + "…" // never half a character
+}
+
+// verdictStatus is a verdict in short, for the status.
+func verdictStatus(v verdict.Verdict) *v1alpha1.VerdictStatus {
+	out := &v1alpha1.VerdictStatus{
+		Revision: v.Revision, Allowed: v.Allowed(), Undetermined: v.Undetermined(), Objects: v.Objects,
+	}
+	for _, f := range v.Findings {
+		switch {
+		case f.Severity == verdict.Undetermined:
+			out.Undecided++
+		case f.Severity.Blocks():
+			out.Denied++
+		case f.Severity == verdict.Warn:
+			out.Warned++
+		}
+		if len(out.Findings) < maxStatusFindings {
+			out.Findings = append(out.Findings, v1alpha1.FindingStatus{
+				Stage: string(f.Stage), Reason: string(f.Reason), Severity: string(f.Severity),
+				Message: truncate(f.Message, maxMessage), Object: f.Object, File: f.File, Line: f.Line,
+				Field: f.Field, Policy: f.Policy, Signer: f.Signer, Image: f.Image, Commit: f.Commit,
+			})
+		}
+	}
+	return out
+}
+
+// deniedMessage says in a condition why a revision is quarantined and what runs
+// instead.
+func deniedMessage(v verdict.Verdict, applied string) string {
+	still := "nothing is applied yet"
+	if applied != "" {
+		still = applied + " stays applied"
+	}
+	return fmt.Sprintf("revision %s is quarantined, %s: %s", v.Revision, still, v.Summary())
+}
+
+// record adds an applied revision to the history.
+func record(sync *v1alpha1.GitSync, s v1alpha1.Snapshot, now time.Time) {
+	s.AppliedAt = metav1.NewTime(now.UTC().Truncate(time.Second))
+	history := sync.Status.History
+	if len(history) > 0 && history[0].Revision == s.Revision {
+		history = history[1:]
+	}
+	history = append([]v1alpha1.Snapshot{s}, history...)
+	sync.Status.History = history[:min(len(history), maxHistory)]
+}
+
+func sameStatus(a, b *v1alpha1.GitSync) bool {
+	return equality.Semantic.DeepEqual(a.Status, b.Status)
+}

@@ -1,0 +1,46 @@
+package reconcile
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+)
+
+// Inputs are all that a gate is made from: a GitSync and everything that it
+// refers to.
+type Inputs struct {
+	Sync       *v1alpha1.GitSync
+	Trust      *v1alpha1.TrustPolicy
+	Repository v1alpha1.TrustedRepository
+	// KeyObjects hold the signers' keys that the TrustPolicy refers to, by
+	// Secret/<name> or ConfigMap/<name>.
+	KeyObjects map[string]map[string][]byte
+	// Policies are the PolicySets, with the modules of their ConfigMaps.
+	Policies []PolicyInput
+	// DecryptionKeys are the entries of the decryption Secret; nil without one.
+	DecryptionKeys map[string][]byte
+	// PullSecrets hold the registry credentials.
+	PullSecrets []corev1.Secret
+	// Confine is the only namespace that the GitSync may touch; empty for all.
+	Confine string
+}
+
+// A PolicyInput is a PolicySet and the modules that it refers to.
+type PolicyInput struct {
+	Set *v1alpha1.PolicySet
+	// Modules are the Rego modules of its ConfigMap by file name.
+	Modules map[string]string
+}
+
+// A GateBuilder makes gates from their inputs. Only the command knows the
+// packages that the stages are made of.
+type GateBuilder interface {
+	// Gate fails when an input is wrong; the error says which and where. It
+	// never holds a secret.
+	Gate(ctx context.Context, in Inputs, cluster gate.DryRunner) (*gate.Gate, error)
+	// CheckPolicy fails when the rules of a PolicySet do not compile.
+	CheckPolicy(ctx context.Context, in PolicyInput) error
+}
