@@ -1,0 +1,244 @@
+package apply
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"gitgate.dev/gitgate/policy/desired"
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// An item is one object of a plan on its way to the cluster.
+type item struct {
+	subject
+	key    key
+	res    *resource // nil until the release's own definition of it is served
+	g      *unstructured.Unstructured
+	body   []byte // g as JSON
+	hash   [sha256.Size]byte
+	stage  int
+	mask   *desired.Mask
+	ignore [][]string
+	force  bool
+
+	rec      *record        // what is known from before
+	live     map[string]any // the live object, where it had to be read
+	exists   bool           // as far as known
+	d        map[string]any // what it ought to be, normalised
+	deferred bool           // cannot be judged before an earlier stage is applied
+	skip     bool           // needs no write
+	recreate bool           // can only be changed by making it anew
+	adopted  bool           // live already equals d although nothing was on record
+}
+
+// A prepared is what DryRun leaves for Apply.
+type prepared struct {
+	items  []*item
+	byKey  map[key]*item
+	coming map[schema.GroupVersionKind]*definition // what the release itself defines
+	client *client                                 // as the plan's identity
+	rules  *healthRules
+}
+
+func newSubject(p *Plan, o gate.Object) subject {
+	s := subject{source: o.Source, as: p.Identity}
+	s.source.Encrypted = nil // ciphertext is no business of findings
+	if o.Unstructured != nil {
+		s.object = o.ID()
+		gvk := o.GroupVersionKind()
+		s.secret = groupKind{gvk.Group, gvk.Kind} == kindSecret
+	}
+	return s
+}
+
+// newItem completes what can be said of an object without its kind's resource.
+func newItem(p *Plan, o gate.Object) *item {
+	gvk := o.GroupVersionKind()
+	it := &item{subject: newSubject(p, o)}
+	it.key = key{group: gvk.Group, kind: gvk.Kind, namespace: o.GetNamespace(), name: o.GetName()}
+	it.stage = groupKind{gvk.Group, gvk.Kind}.stage()
+	it.g = o.Unstructured
+	it.force = p.Force || o.GetAnnotations()[ForceAnnotation] == "Enabled"
+	return it
+}
+
+// resolve completes an item whose kind is served.
+func (it *item) resolve(p *Plan, res *resource, autoscaled bool) error {
+	g, err := res.Manifest(it.g)
+	if err != nil {
+		return err
+	}
+	stamp(g, p.Owner, it.key.namespace)
+	ignore, err := p.ignored(g)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(g.Object)
+	if err != nil {
+		return fmt.Errorf("the manifest cannot be written as JSON")
+	}
+	it.res, it.g, it.body, it.ignore = res, g, body, ignore
+	it.mask = res.NewMask(g, desired.MaskOptions{Autoscaled: autoscaled, Ignore: ignore})
+	h := sha256.New()
+	h.Write(body)
+	fmt.Fprintf(h, "\x00%t\x00%q", autoscaled, ignore)
+	h.Sum(it.hash[:0])
+	return nil
+}
+
+// stamp sets namespace and owner. g is a copy down to its metadata.
+func stamp(g *unstructured.Unstructured, o Owner, namespace string) {
+	meta := g.Object["metadata"].(map[string]any)
+	old, _ := meta["labels"].(map[string]any)
+	labels := make(map[string]any, len(old)+2)
+	maps.Copy(labels, old)
+	labels[OwnerNameLabel], labels[OwnerNamespaceLabel] = o.Name, o.Namespace
+	meta["labels"] = labels
+	if namespace != "" {
+		meta["namespace"] = namespace
+	} else {
+		delete(meta, "namespace")
+	}
+}
+
+// protectedPointers may not be ignored: whoever could write them could make the
+// object another one, or nobody's.
+var protectedPointers = []string{"apiVersion", "kind", "metadata/name", "metadata/namespace",
+	"metadata/labels/" + OwnerNameLabel, "metadata/labels/" + OwnerNamespaceLabel,
+	"metadata/ownerReferences", "metadata/deletionTimestamp"}
+
+// ignored returns the paths that the plan ignores in an object.
+func (p *Plan) ignored(g *unstructured.Unstructured) ([][]string, error) {
+	var out [][]string
+	for i, rule := range p.Ignore {
+		ok, err := rule.Target.selects(g)
+		if err != nil {
+			return nil, fmt.Errorf("ignore rule %d: %w", i, err)
+		}
+		if !ok {
+			continue
+		}
+		for _, pointer := range rule.Paths {
+			segments, err := desired.ParsePointer(pointer)
+			if err != nil {
+				return nil, fmt.Errorf("ignore rule %d: %w", i, err)
+			}
+			joined := strings.Join(segments, "/")
+			for _, protected := range protectedPointers {
+				if joined == protected || strings.HasPrefix(protected, joined+"/") || strings.HasPrefix(joined, protected+"/") {
+					return nil, fmt.Errorf("ignore rule %d: %s may not be ignored", i, pointer)
+				}
+			}
+			out = append(out, segments)
+		}
+	}
+	slices.SortFunc(out, slices.Compare[[]string])
+	return slices.CompactFunc(out, slices.Equal[[]string]), nil
+}
+
+// selects reports whether the selector selects the object.
+func (s Selector) selects(g *unstructured.Unstructured) (bool, error) {
+	gvk := g.GroupVersionKind()
+	for _, f := range [][2]string{{s.Group, gvk.Group}, {s.Version, gvk.Version}, {s.Kind, gvk.Kind},
+		{s.Namespace, g.GetNamespace()}, {s.Name, g.GetName()}} {
+		if f[0] != "" && f[0] != f[1] {
+			return false, nil
+		}
+	}
+	for i, selector := range []string{s.LabelSelector, s.AnnotationSelector} {
+		if selector == "" {
+			continue
+		}
+		parsed, err := labels.Parse(selector)
+		if err != nil {
+			return false, fmt.Errorf("selector %.60q: %w", selector, err)
+		}
+		set := g.GetLabels()
+		if i == 1 {
+			set = g.GetAnnotations()
+		}
+		if !parsed.Matches(labels.Set(set)) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// autoscaled lists the objects that autoscalers of the release scale.
+func (p *Plan) autoscaled() map[key]bool {
+	out := map[key]bool{}
+	for _, o := range p.Objects {
+		gvk := o.GroupVersionKind()
+		if (groupKind{gvk.Group, gvk.Kind}) != kindAutoscaler {
+			continue
+		}
+		version, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "apiVersion")
+		kind, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "kind")
+		name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name")
+		group, _, found := strings.Cut(version, "/")
+		if !found {
+			group = ""
+		}
+		namespace := o.GetNamespace()
+		if namespace == "" {
+			namespace = p.namespace()
+		}
+		out[key{group: group, kind: kind, namespace: namespace, name: name}] = true
+	}
+	return out
+}
+
+func (p *Plan) namespace() string {
+	if p.Namespace != "" {
+		return p.Namespace
+	}
+	return p.Owner.Namespace
+}
+
+// each runs fn for every item, several at once, and gathers what they find.
+func each[T any](ctx context.Context, workers int, items []T, fn func(context.Context, T) []verdict.Finding) []verdict.Finding {
+	var (
+		next  atomic.Int64
+		mu    sync.Mutex
+		found []verdict.Finding
+		wg    sync.WaitGroup
+	)
+	for range min(workers, len(items)) {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(items) {
+					return
+				}
+				if fs := fn(ctx, items[i]); len(fs) > 0 {
+					mu.Lock()
+					found = append(found, fs...)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return found
+}
+
+// freshName returns a DNS label that nobody has used or can guess.
+func freshName() string {
+	var raw [10]byte
+	_, _ = rand.Read(raw[:]) // never fails, see crypto/rand
+	return "gitgate-" + hex.EncodeToString(raw[:])
+}
