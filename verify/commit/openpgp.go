@@ -195,6 +195,22 @@ func weakKey(pub *packet.PublicKey) *fault {
 // minRSABits is the least RSA modulus: NIST SP 800-57 part 1, 112 bits strength.
 const minRSABits = 2048
 
+// digestBits is the least digest for signatures by pub: ECDSA uses no more of it
+// than the curve is long, and no less shall be there (FIPS 186-5, section 6.4;
+// GnuPG refuses shorter ones too).
+func digestBits(pub *packet.PublicKey) int {
+	if pub.PubKeyAlgo != packet.PubKeyAlgoECDSA {
+		return 0
+	}
+	switch c, _ := pub.Curve(); c {
+	case packet.CurveNistP384, packet.CurveBrainpoolP384:
+		return 384
+	case packet.CurveNistP521, packet.CurveBrainpoolP512:
+		return 512
+	}
+	return 256
+}
+
 func algorithmOf(pub *packet.PublicKey) string {
 	switch pub.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:

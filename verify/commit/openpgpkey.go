@@ -55,6 +55,8 @@ func (k *openPGPKey) usable(sig *packet.Signature) *fault {
 	}
 	self := k.self()
 	switch {
+	case sig.Hash.Size()*8 < digestBits(k.public):
+		return faultf(WeakCryptography, "digest %s is too short for OpenPGP key %s", sig.Hash, fingerprint(k.public))
 	case self == nil:
 		return faultf(KeyRevoked, "OpenPGP key %s has no user ID left that is not revoked", fingerprint(k.public))
 	case hasUnknownNotation(self):

@@ -202,7 +202,7 @@ func (k *OpenPGPKey) At(t time.Time) *OpenPGPKey {
 	return k.with(func(o *openPGPSigning) { o.at = t })
 }
 
-// Digest signs over another digest than SHA-256, SHA-1 for instance.
+// Digest signs over another digest than SHA-512, SHA-1 for instance.
 func (k *OpenPGPKey) Digest(h crypto.Hash) *OpenPGPKey {
 	return k.with(func(o *openPGPSigning) { o.digest = h })
 }
@@ -260,10 +260,7 @@ func (k *OpenPGPKey) Sign(payload []byte) (string, error) {
 		CreationTime: k.opts.at, IssuerKeyId: &key.KeyId, IssuerFingerprint: key.Fingerprint, Notations: k.opts.notations,
 	}
 	if sig.Hash == 0 {
-		sig.Hash = crypto.SHA256
-		if key.PubKeyAlgo == packet.PubKeyAlgoEdDSA && len(key.Fingerprint) > 0 {
-			sig.Hash = crypto.SHA512
-		}
+		sig.Hash = crypto.SHA512
 	}
 	if sig.CreationTime.IsZero() {
 		sig.CreationTime = time.Now()
@@ -271,7 +268,8 @@ func (k *OpenPGPKey) Sign(payload []byte) (string, error) {
 	if s := uint32(k.opts.lifetime / time.Second); s != 0 {
 		sig.SigLifetimeSecs = &s
 	}
-	config := &packet.Config{}
+	plain := false // a salt notation is no use here, and SHA-1 rules it out
+	config := &packet.Config{NonDeterministicSignaturesViaNotation: &plain}
 	h, err := sig.PrepareSign(config)
 	if err != nil {
 		return "", err
