@@ -196,6 +196,9 @@ func passing(err error) bool {
 	if !errors.As(err, &status) {
 		return true // it did not get an answer
 	}
+	if malformed(status.Status()) {
+		return false // answered with 500, and yet owed to the manifest
+	}
 	code := status.Status().Code
 	return code >= 500 || code == http.StatusTooManyRequests || code == http.StatusRequestTimeout
 }
