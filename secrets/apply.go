@@ -155,3 +155,15 @@ func (a applier) judge(before, after map[string]any) error {
 	}
 	return nil
 }
+
+// Verify reports what [Opened.Apply] would refuse in the documents of the file as
+// they are, before anything renders them.
+func (o *Opened) Verify() error {
+	for i, doc := range o.file.docs {
+		object, _ := value(doc).(map[string]any)
+		if _, err := o.Apply(i, object); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -2,6 +2,7 @@ package secrets_test
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 
@@ -99,6 +100,19 @@ data: [`+canary+`]
 				t.Errorf("%s\nField = %q, want %q (%v)", tc.reason, e.Field, tc.field, err)
 			}
 		})
+	}
+}
+
+func TestVerify(t *testing.T) {
+	x := newAge(t)
+	good := encrypt(t, "s.yaml", secretYAML, sopskit.For(x))
+	if err := open(t, "s.yaml", good, keysOf(t, x)).Verify(); err != nil {
+		t.Errorf("a good file: %v", err)
+	}
+	bad := encrypt(t, "s.yaml", secretYAML+"---\nkind: Secret\ndata:\n  a: "+canary+"\n", sopskit.For(x))
+	err := open(t, "s.yaml", bad, keysOf(t, x)).Verify()
+	if e := wantError(t, err, secrets.InvalidManifest); e.Field != "data.a" || !strings.Contains(line(bad, e.Line), "a: ENC[") {
+		t.Errorf("points at %s, line %d", e.Field, e.Line)
 	}
 }
 
