@@ -45,6 +45,10 @@ func (r *renderer) build(dir string) {
 		r.findings.add(c.kusts[dir].name, deny(verdict.LimitExceeded, 0, "more than %d objects are included, repetitions counted", r.options.Limits.Objects))
 		return
 	}
+	if c.listsOnly() {
+		r.listed(c, dir)
+		return
+	}
 	key := cacheKey{builtKustomization, c.fingerprint(), r.options.Limits}
 	var b build
 	if v, ok := r.options.Cache.get(key); ok {

@@ -35,10 +35,6 @@ type parsedFile struct {
 // parseManifests reads the objects that a file declares.
 func parseManifests(raw []byte, l Limits) *parsedFile {
 	out := &parsedFile{}
-	if p := pointerFile(raw); p != nil {
-		out.problems = append(out.problems, *p)
-		return out
-	}
 	docs, problems := readDocuments(raw, l)
 	out.problems = problems
 	for _, d := range docs {
@@ -50,19 +46,6 @@ func parseManifests(raw []byte, l Limits) *parsedFile {
 		}
 	}
 	return out
-}
-
-// lfsPointer starts every pointer file of Git LFS.
-const lfsPointer = "version https://git-lfs.github.com/spec/"
-
-// pointerFile recognises a file that stands for content which is not in the tree,
-// and so not under its signature.
-func pointerFile(raw []byte) *problem {
-	if len(raw) > 1024 || !strings.HasPrefix(string(raw), lfsPointer) {
-		return nil
-	}
-	p := deny(verdict.UnsignedContent, 1, "file is a Git LFS pointer: its content is not part of the signed tree; commit the file itself")
-	return &p
 }
 
 func (f *parsedFile) document(d document) {

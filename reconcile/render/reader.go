@@ -166,7 +166,7 @@ func (r *reader) file(name string) ([]byte, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	return raw, pointerFile(raw)
+	return raw, pointerFile(name, raw)
 }
 
 func (r *reader) raw(name string) ([]byte, *problem) {
@@ -195,6 +195,19 @@ func (r *reader) account(n int) *problem {
 		return &p
 	}
 	return nil
+}
+
+// lfsPointer starts every pointer file of Git LFS.
+const lfsPointer = "version https://git-lfs.github.com/spec/"
+
+// pointerFile recognises a file that stands for content which is not in the tree,
+// and so not under its signature.
+func pointerFile(name string, raw []byte) *problem {
+	if len(raw) > 1024 || !strings.HasPrefix(string(raw), lfsPointer) {
+		return nil
+	}
+	p := deny(verdict.UnsignedContent, 0, "%s is a Git LFS pointer: its content is not part of the signed tree; commit the file itself", name)
+	return &p
 }
 
 // hash identifies the content of a file: what the tree says, or else the digest of

@@ -14,14 +14,14 @@ import (
 type refKind uint8
 
 const (
-	refResource  refKind = iota // a file of objects, or a directory to build
-	refComponent                // a directory with a component
-	refPlugin                   // a file that configures built-in plugins
-	refPatch                    // a strategic merge or JSON patch
-	refConfig                   // YAML that steers kustomize
-	refData                     // content of a ConfigMap or Secret
-	refEnv                      // key=value lines of a ConfigMap or Secret
-	refKustomization            // a kustomization file itself, which no path may name
+	refResource      refKind = iota // a file of objects, or a directory to build
+	refComponent                    // a directory with a component
+	refPlugin                       // a file that configures built-in plugins
+	refPatch                        // a strategic merge or JSON patch
+	refConfig                       // YAML that steers kustomize
+	refData                         // content of a ConfigMap or Secret
+	refEnv                          // key=value lines of a ConfigMap or Secret
+	refKustomization                // a kustomization file itself, which no path may name
 )
 
 // A ref is one path in a kustomization file.

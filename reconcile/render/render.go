@@ -148,18 +148,15 @@ func (r *renderer) entry(name string, mode fs.FileMode) bool {
 		r.findings.add(name, *p)
 		return p.reason != verdict.LimitExceeded
 	}
-	r.findings.add(name, file.problems...)
-	for _, m := range file.manifests {
-		if m.local {
-			r.findings.add(name, problem{reason: verdict.InvalidManifest, severity: verdict.Info, line: m.line, object: gate.ObjectID(m.object),
-				message: "left out: annotation " + localConfig + " says that it is not for the cluster"})
-			continue
-		}
-		if !r.add(gate.Object{Unstructured: m.object, Source: source(name, m, file)}) {
-			return false
-		}
+	return r.declared(name, file)
+}
+
+// leftOut tells that an object is not for the cluster.
+func leftOut(m manifest) problem {
+	return problem{
+		reason: verdict.InvalidManifest, severity: verdict.Info, line: m.line, object: gate.ObjectID(m.object),
+		message: "left out: annotation " + localConfig + " says that it is not for the cluster",
 	}
-	return true
 }
 
 func source(name string, m manifest, file *parsedFile) gate.Source {

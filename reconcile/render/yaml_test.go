@@ -213,7 +213,7 @@ func TestAttack_Y4_PolicyInputIsWhatIsApplied(t *testing.T) {
 	}
 }
 
-// TestKustomizeKeepsValues requires that the way through kustomize changes no value.
+// TestAttack_Y4_ThroughKustomize requires that the way through kustomize changes no value.
 func TestAttack_Y4_ThroughKustomize(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(configMap + "a\nspec:\n")
@@ -226,7 +226,7 @@ func TestAttack_Y4_ThroughKustomize(t *testing.T) {
 	plain := mustRender(t, fstest.MapFS{"a.yaml": {Data: []byte(b.String())}}, Options{})
 	built := mustRender(t, fstest.MapFS{
 		"a.yaml":             {Data: []byte(b.String())},
-		"kustomization.yaml": {Data: []byte("resources: [a.yaml]\n")},
+		"kustomization.yaml": {Data: []byte("labels: []\nresources: [a.yaml]\n")}, // labels keep kustomize from being skipped
 	}, Options{})
 	if diff := cmp.Diff(plain[0].Object, built[0].Object); diff != "" {
 		t.Errorf("kustomize reads other values (-plain +kustomize):\n%s", diff)
