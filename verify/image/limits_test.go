@@ -62,7 +62,11 @@ func TestAttack_I7_HostileRegistry(t *testing.T) {
 			reg.Inject(tc.fault)
 			c := config(key)
 			c.Limits.Timeout = budget
+			start := time.Now()
 			refuse(t, newVerifier(t, c), img.Name, tc.want)
+			if d := time.Since(start); d > 10*time.Second { // far above the budget, far below an hour
+				t.Errorf("it took %s with a budget of %s", d, budget)
+			}
 			if n := len(reg.Requests()); n > tc.atMost {
 				t.Errorf("%d requests, more than %d", n, tc.atMost)
 			}
@@ -135,6 +139,7 @@ func TestAttack_I7_ManySignatures(t *testing.T) {
 // THREATS I7: pages of referrers are followed, but not for ever and not away.
 func TestAttack_I7_ReferrerPages(t *testing.T) {
 	key := registry.MustKey(t, registry.ECDSAP256)
+	away := registry.New(t, registry.Options{TLS: true}) // so that only the host is wrong
 	empty := `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`
 	page := func(link func(*http.Request) string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -149,19 +154,24 @@ func TestAttack_I7_ReferrerPages(t *testing.T) {
 	}{
 		"Second":  {registry.Fault{Path: "/referrers/", Times: 1, Handler: page(func(r *http.Request) string { return r.URL.Path + "?page=2" })}, ""},
 		"Endless": {registry.Fault{Path: "/referrers/", Handler: page(func(r *http.Request) string { return r.URL.Path + "?again" })}, image.RegistryLimit},
-		"Away":    {registry.Fault{Path: "/referrers/", Handler: page(func(r *http.Request) string { return "http://127.0.0.1:1/v2/x" })}, image.RegistryUnavailable},
+		"Away":    {registry.Fault{Path: "/referrers/", Handler: page(func(*http.Request) string { return away.URL() + "/v2/x" })}, image.RegistryUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			reg := registry.New(t, registry.Options{})
 			img := reg.MustPushImage(t, "acme/app:1")
 			must(t, reg.SignBundle(img, key))
 			reg.Inject(tc.fault)
-			v := newVerifier(t, config(key))
+			c := config(key)
+			c.CA = away.CA()
+			v := newVerifier(t, c)
 			if tc.want == "" {
 				accept(t, v, img.Name)
 				return
 			}
 			refuse(t, v, img.Name, tc.want)
+			if n := len(away.Requests()); n != 0 {
+				t.Errorf("%d requests to another host", n)
+			}
 		})
 	}
 }
