@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -197,33 +198,41 @@ func regexReplaceCost(args []*ast.Term) (int64, int64) {
 func sprintfCost(args []*ast.Term) (int64, int64) {
 	bytes, nodes := operandCost(args)
 	f, _ := args[0].Value.(ast.String)
-	width, verbs := int64(0), int64(0)
+	var width, verbs int64
+	indexed := false
 	for i := 0; i < len(f); i++ {
-		if f[i] == '%' {
-			verbs++
+		if f[i] != '%' {
+			continue
 		}
-		n := int64(0)
-		for ; i < len(f) && f[i] >= '0' && f[i] <= '9'; i++ {
-			n = min(n*10+int64(f[i]-'0'), maxResultBytes+1)
-		}
-		width += n
-		if i < len(f) && f[i] == '*' {
-			width += maxResultBytes + 1 // the width is an operand; nobody needs that
-		}
+		verbs++
+		w, next, index := verbWidth(string(f), i+1)
+		width, i, indexed = width+w, next, indexed || index
 	}
-	if containsIndex(string(f)) { // %[1]v may repeat one operand for every verb
+	if indexed { // %[1]v may repeat one operand for every verb
 		bytes *= verbs + 1
 	}
 	return bytes + width, nodes
 }
 
-func containsIndex(f string) bool {
-	for i := 0; i+1 < len(f); i++ {
-		if f[i] == '%' && f[i+1] == '[' {
-			return true
+// verbWidth reads the flags, width and precision of the verb at i, which may not
+// be an operand, and returns where the verb ends.
+func verbWidth(f string, i int) (width int64, next int, indexed bool) {
+	n := int64(0)
+	for ; i < len(f); i++ {
+		switch c := f[i]; {
+		case c >= '0' && c <= '9':
+			n = min(n*10+int64(c-'0'), maxResultBytes+1)
+		case c == '*':
+			return maxResultBytes + 1, i, indexed
+		case c == '[' || c == ']':
+			indexed, n = true, 0
+		case strings.IndexByte("+-# .", c) >= 0:
+			width, n = width+n, 0
+		default:
+			return width + n, i, indexed
 		}
 	}
-	return false
+	return width + n, i, indexed
 }
 
 // numberCost bounds arithmetic: doubling the digits thirty times takes thirty

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -310,7 +311,15 @@ func (d *decoder) number(keep *readPaths) (*ast.Term, error) {
 	if keep == nil {
 		return nil, nil
 	}
-	return d.term(ast.Number(strconv.FormatFloat(f, 'g', -1, 64))), nil
+	return d.term(ast.Number(formatFloat(f))), nil
+}
+
+// formatFloat writes a float64 as encoding/json does, and thus as it is applied.
+func formatFloat(f float64) string {
+	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		return strconv.FormatFloat(f, 'e', -1, 64)
+	}
+	return strconv.FormatFloat(f, 'f', -1, 64)
 }
 
 func numberByte(c byte) bool {

@@ -144,6 +144,11 @@ func TestEvaluate(t *testing.T) {
 			rego:   `deny contains "no" if regex.match(concat("", ["(", input.object.data.n]), "x")`,
 			want:   "deny PolicyError [acme/acme.deny]: acme.rego:3: regex.match: error parsing regexp: missing closing ): `(1`",
 		},
+		"SprintfText": {
+			reason: "Digits and asterisks in the text of a format are no widths.",
+			rego:   `deny contains sprintf("order 999999999 * %5.1f%% of %[2]v", [12.345, 7])`,
+			want:   "deny PolicyDenied [acme/acme.deny]: order 999999999 *  12.3% of 7",
+		},
 		"Parameters": {
 			reason: "Parameters are part of the input.",
 			rego:   `deny contains sprintf("%v", [input.parameters.max])`,
