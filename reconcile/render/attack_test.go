@@ -36,6 +36,7 @@ func TestAttack_P1_Symlinks(t *testing.T) {
 		"Base":          {"Not as a base either.", fstest.MapFS{"o/kustomization.yaml": {Data: []byte("resources:\n- ../b\n")}, "b": link("c"), "c/kustomization.yaml": {Data: []byte("resources: []\n")}}, "o", "o/kustomization.yaml:2"},
 		"Kustomization": {"The kustomization file must be a file.", fstest.MapFS{"kustomization.yaml": link("k.yaml"), "k.yaml": {Data: []byte("resources: []\n")}}, "", "kustomization.yaml"},
 		"Generator":     {"A generator would copy the token into a ConfigMap.", fstest.MapFS{"kustomization.yaml": {Data: []byte("configMapGenerator:\n- name: x\n  files:\n  - token=t\n")}, "t": link("/etc/passwd")}, "", "kustomization.yaml:4"},
+		"DotGit":        {"Git's own directory holds tokens.", fstest.MapFS{"kustomization.yaml": {Data: []byte("configMapGenerator:\n- name: x\n  files:\n  - .git/config\n")}, ".git/config": {Data: []byte("token")}}, "", "kustomization.yaml:4"},
 	} {
 		t.Run("P1/"+name, func(t *testing.T) {
 			got, found := Render(t.Context(), tc.files, Options{Path: tc.path})

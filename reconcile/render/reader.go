@@ -85,6 +85,10 @@ func interrupted(err error) problem {
 // stat returns the mode of a file or directory after checking that no part of its
 // path is a symbolic link or a submodule. The name must be clean.
 func (r *reader) stat(name string) (fs.FileMode, *problem) {
+	if strings.EqualFold(path.Base(name), ".git") {
+		p := deny(verdict.PathEscape, 0, "%s belongs to Git and not to the tree", name)
+		return 0, &p
+	}
 	if dir := path.Dir(name); dir != name {
 		if p := r.directory(dir); p != nil {
 			return 0, p
