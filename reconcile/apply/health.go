@@ -35,6 +35,9 @@ func (h *healthRules) health(obj map[string]any) health {
 	if known, ok := h.evaluate(obj); ok {
 		return known
 	}
+	if obj["kind"] == "Job" && obj["apiVersion"] == "batch/v1" {
+		return jobHealth(obj)
+	}
 	result, err := status.Compute(&unstructured.Unstructured{Object: obj})
 	if err != nil {
 		return health{progressing, "its status cannot be read: " + err.Error()}
@@ -46,6 +49,25 @@ func (h *healthRules) health(obj map[string]any) health {
 		return health{failed, result.Message}
 	}
 	return health{progressing, result.Message}
+}
+
+// jobHealth differs from kstatus, for which a Job that has started is current: what
+// waits for a release waits for its migrations.
+func jobHealth(obj map[string]any) health {
+	h := health{progressing, "the Job has not finished"}
+	if suspended, _ := lookup(obj, []string{"spec", "suspend"}); suspended == true {
+		h = health{state: healthy}
+	}
+	conditions(obj, func(kind, status, text string) {
+		switch {
+		case status != "True":
+		case kind == "Complete":
+			h = health{state: healthy}
+		case kind == "Failed", kind == "FailureTarget": // the latter comes before its Pods are gone
+			h = health{failed, text}
+		}
+	})
+	return h
 }
 
 // A bell tells waiters that some health changed.

@@ -42,7 +42,7 @@ func (p *Plan) leftovers(wanted map[string]bool) (out []leftover, found []verdic
 	return out, found
 }
 
-// look reads a leftover. It returns nil if it is gone, and why it must be kept if
+// lookAt reads a leftover. It returns nil if it is gone, and why it must be kept if
 // it must.
 func (a *Applier) lookAt(ctx context.Context, o Owner, l leftover) (*resource, map[string]any, string, error) {
 	res, err := a.kinds.findAny(ctx, l.gvk)
@@ -74,7 +74,13 @@ func (a *Applier) Deletions(ctx context.Context, p *Plan) ([]Deletion, error) {
 	if p.prepared != nil {
 		for _, it := range p.prepared.items {
 			wanted[it.key.id()] = true
-			if it.recreate && it.live != nil {
+			if !it.recreate {
+				continue
+			}
+			if err := a.readLive(ctx, it); err != nil {
+				return nil, fmt.Errorf("reading %s: %w", it.object, err)
+			}
+			if it.live != nil {
 				out = append(out, Deletion{Object: withoutValues(it.live), Recreate: true})
 			}
 		}
