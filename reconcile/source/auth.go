@@ -71,9 +71,14 @@ func AuthFromSecret(rawURL string, data map[string][]byte) (Auth, error) {
 	}
 	a := Auth{origin: u.origin()}
 	if u.SSH() {
-		return a, a.readSSH(u, data)
+		err = a.readSSH(u, data)
+	} else {
+		err = a.readHTTP(data)
 	}
-	return a, a.readHTTP(data)
+	if err != nil {
+		return Auth{}, err
+	}
+	return a, nil
 }
 
 func invalidAuth(format string, args ...any) error {

@@ -113,6 +113,7 @@ func matchHost(patterns []string, name string) bool {
 			continue
 		}
 		positive, negated := strings.CutPrefix(p, "!")
+		positive = knownhosts.Normalize(positive) // [host]:22 is host
 		if matchWildcard(strings.ToLower(positive), strings.ToLower(name)) {
 			if negated {
 				return false

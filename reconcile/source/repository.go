@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -257,8 +258,9 @@ func (r *Repository) download(ctx context.Context, s session, head plumbing.Hash
 			return err
 		}
 	}
-	slices.SortFunc(wants, func(a, b plumbing.Hash) int { return strings.Compare(a.String(), b.String()) })
-	pack, err := s.fetch(ctx, slices.Compact(wants), haves)
+	slices.SortFunc(wants, func(a, b plumbing.Hash) int { return bytes.Compare(a[:], b[:]) })
+	wants = slices.Compact(wants)
+	pack, err := s.fetch(ctx, wants, haves)
 	if err != nil {
 		return err
 	}

@@ -191,7 +191,10 @@ func newURL(scheme, user, host, port, path string) (URL, error) {
 		}
 	}
 	u.path = strings.TrimSuffix(path, "/")
-	return u, checkPath(u.path)
+	if err := checkPath(u.path); err != nil {
+		return URL{}, err
+	}
+	return u, nil
 }
 
 func checkPath(path string) error {
