@@ -37,34 +37,42 @@ func modules(t *testing.T) map[string]*ast.Module {
 	return out
 }
 
-// TestRego runs the tests of the library, which must reach every line of it.
-func TestRego(t *testing.T) {
-	mods := modules(t)
-	coverage := cover.New()
+// runRego runs the tests in the modules and returns how many there were.
+func runRego(t *testing.T, mods map[string]*ast.Module, coverage *cover.Cover) int {
+	t.Helper()
 	store := inmem.New()
 	txn, err := store.NewTransaction(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer store.Abort(t.Context(), txn)
-	ch, err := tester.NewRunner().
+	runner := tester.NewRunner().
 		SetCompiler(ast.NewCompiler().WithStrict(true)).
 		SetStore(store).
 		SetModules(mods).
-		RaiseBuiltinErrors(true).
-		SetCoverageQueryTracer(coverage).
-		RunTests(t.Context(), txn)
+		RaiseBuiltinErrors(true)
+	if coverage != nil {
+		runner.SetCoverageQueryTracer(coverage)
+	}
+	results, err := runner.RunTests(t.Context(), txn)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ran := 0
-	for r := range ch {
+	for r := range results {
 		ran++
 		if !r.Pass() {
-			t.Errorf("%s: %s: %v", r.Location, r.Name, r.Error)
+			t.Errorf("%s: %s failed: %v", r.Location, r.Name, r.Error)
 		}
 	}
-	if ran == 0 {
+	return ran
+}
+
+// TestRego runs the tests of the library, which must reach every line of it.
+func TestRego(t *testing.T) {
+	mods := modules(t)
+	coverage := cover.New()
+	if runRego(t, mods, coverage) == 0 {
 		t.Error("the library has no tests")
 	}
 	report := coverage.Report(mods)

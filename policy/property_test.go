@@ -39,6 +39,10 @@ deny_in contains "in" if "a" in input.object.c
 deny_two contains sprintf("two %v", [input.object.a.a.a]) if input.object.a[_].b
 deny_kind contains "pod" if input.object.kind == "Pod"
 deny_kinds contains "kinds" if input.object.kind in {"Service", "Job"}
+deny_notkind contains "not kind" if not input.object.kind == "Pod"
+deny_withkind contains "with kind" if input.object.kind == "Pod" with input.object.kind as "Pod"
+deny_local contains sprintf("local %v", [k]) if { k := input.object.kind; k == "Job" }
+deny_nested contains sprintf("nested %v", [x]) if { k := "b"; x := input.object.a[k].c }
 deny_with contains "with" if q with input.object as {"d": {"e": 1}}
 warn_label contains sprintf("label %v", [metadata.labels.a])
 
@@ -111,7 +115,7 @@ func TestPruningChangesNothing(t *testing.T) {
 		}
 		sets = append(sets, policy.Set{Name: name, Modules: map[string]string{"a.rego": src + line + helpers}})
 	}
-	if len(sets) != 20 || head == "" {
+	if len(sets) != 24 || head == "" {
 		t.Fatalf("%d sets", len(sets))
 	}
 	r := rand.New(rand.NewPCG(1, 2))

@@ -1,0 +1,149 @@
+package policies_test
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policy"
+)
+
+var update = flag.Bool("update", false, "write the catalogue of rules to README.md")
+
+var entryName = regexp.MustCompile(`^(deny|violation|warn)(_|$)`)
+
+// catalogue lists every rule that speaks, from its METADATA, and fails the test
+// where that is incomplete.
+func catalogue(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	mods := modules(t)
+	for _, file := range slices.Sorted(maps.Keys(mods)) {
+		if strings.HasSuffix(file, "_test.rego") {
+			continue
+		}
+		mod := mods[file]
+		var rows []string
+		seen := map[string]bool{}
+		for _, rule := range mod.Rules {
+			name := rule.Head.Name.String()
+			if !entryName.MatchString(name) || seen[name] {
+				continue
+			}
+			seen[name] = true
+			rows = append(rows, row(t, name, rule))
+		}
+		if len(rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### %s\n\n| rule | severity | what it refuses | what to do |\n|---|---|---|---|\n", mod.Package.Path.String()[len("data."):])
+		b.WriteString(strings.Join(rows, ""))
+	}
+	return b.String() + "\n"
+}
+
+func row(t *testing.T, name string, rule *ast.Rule) string {
+	t.Helper()
+	if len(rule.Annotations) != 1 {
+		t.Errorf("%s: %s has no METADATA of its own", rule.Loc(), name)
+		return ""
+	}
+	a := rule.Annotations[0]
+	severity, _ := a.Custom["severity"].(string)
+	remediation, _ := a.Custom["remediation"].(string)
+	if a.Title == "" || a.Description == "" || remediation == "" ||
+		!slices.Contains([]string{"critical", "high", "medium", "low"}, severity) {
+		t.Errorf("%s: %s wants a title, a description, and custom severity and remediation", rule.Loc(), name)
+	}
+	return fmt.Sprintf("| `%s` | %s | **%s.** %s | %s |\n", name, severity, a.Title, a.Description, remediation)
+}
+
+// TestCatalogue wants the catalogue in README.md to be what the rules say.
+func TestCatalogue(t *testing.T) {
+	raw, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const start, end = "<!-- catalogue -->\n", "<!-- /catalogue -->"
+	head, rest, ok := strings.Cut(string(raw), start)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("README.md has lost the marks of the catalogue")
+	}
+	want := head + start + catalogue(t) + end + tail
+	if *update {
+		if err := os.WriteFile("README.md", []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(raw) != want {
+		t.Error("the catalogue in README.md is not what the rules say: run go test ./policies -run TestCatalogue -update")
+	}
+}
+
+// TestReadmeExample compiles and judges by the rule that the README writes, and
+// runs the test beside it.
+func TestReadmeExample(t *testing.T) {
+	raw, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```rego\n(.*?)```").FindAllStringSubmatch(string(raw), -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d blocks of Rego", len(blocks))
+	}
+	dedent := regexp.MustCompile(`(?m)^   `)
+	rule, test := dedent.ReplaceAllString(blocks[0][1], ""), dedent.ReplaceAllString(blocks[1][1], "")
+	e, err := policy.Load(t.Context(), []policy.Set{{
+		Name: "readme", Modules: map[string]string{"team.rego": rule},
+		Parameters: map[string]any{"exempt": []any{"Namespace"}},
+	}}, policy.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fs := e.Evaluate(t.Context(), policy.Input{Object: []byte(`{"apiVersion":"v1","kind":"Service","metadata":{"name":"web"}}`)})
+	if len(fs) != 1 || fs[0].Message != "this Service has no label team: add one" || fs[0].Policy != "readme/acme.deny_no_team" {
+		t.Errorf("findings = %v", fs)
+	}
+	mods := map[string]*ast.Module{}
+	for name, src := range map[string]string{"team.rego": rule, "team_test.rego": test} {
+		if mods[name], err = ast.ParseModule(name, src); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ran := runRego(t, mods, nil); ran != 2 {
+		t.Errorf("%d tests ran, want 2", ran)
+	}
+}
+
+func TestPack(t *testing.T) {
+	if _, err := policies.Pack("pod-security"); err == nil || !strings.Contains(err.Error(), "pod-security-baseline") {
+		t.Errorf("Pack(unknown) = %v, want the names that there are", err)
+	}
+	fsys, err := policies.Pack("pod-security-baseline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := fsys.Open("pod-security-restricted/restricted.rego"); err == nil {
+		f.Close()
+		t.Error("the baseline pack holds the restricted rules")
+	}
+	set, err := policy.ReadSet("pack", fsys, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(set.Modules))
+	want := []string{"lib/pod.rego", "lib/pod_test.rego", "pod-security-baseline/baseline.rego", "pod-security-baseline/baseline_test.rego"}
+	if !slices.Equal(got, want) {
+		t.Errorf("modules = %v, want %v", got, want)
+	}
+}
