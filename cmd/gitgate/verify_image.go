@@ -1,7 +1,262 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// verifyImageOptions are the flags of `gitgate verify image`.
+type verifyImageOptions struct {
+	keys         []string
+	trust        string
+	output       string
+	ca           string
+	cacheDir     string
+	tokenHosts   []string
+	loopbackHTTP bool
+	limits       image.Limits
+}
 
 func newVerifyImageCommand() *cobra.Command {
-	return &cobra.Command{Use: "image"}
+	var o verifyImageOptions
+	cmd := &cobra.Command{
+		Use:   "image REF...",
+		Short: "Verify who signed images",
+		Long: `Verify looks each image up once, verifies signatures over the digest that it
+found and prints the reference to use: the one with that digest.
+
+Say whom to trust either with public keys, any of which suffices for every
+image, or with a TrustPolicy. Signatures are found where cosign keeps them, in
+the tag named after the digest and in Sigstore bundles that refer to the image.
+Only keys are supported by this version, not keyless signatures.
+
+Credentials come from the docker configuration, as for docker and cosign; the
+pull secrets that a TrustPolicy names are for the cluster.
+
+With -o json there is one object a line: image, status (good, bad, unsigned,
+untrusted or unavailable), reason, digest, pinned, rule, authority, layout and
+message.
+
+Exit codes: 0 every image is good, 1 an image is refused, 2 wrong use or
+configuration, 3 a registry is unavailable and no image is refused.`,
+		Example: `  # is it signed by the release key?
+  gitgate verify image --key cosign.pub ghcr.io/acme/app:1.4
+
+  # what would the cluster say?
+  gitgate verify image --trust trust.yaml ghcr.io/acme/app:1.4 nginx
+
+  # pin what was verified
+  gitgate verify image --key cosign.pub -o json ghcr.io/acme/app:1.4 | jq -r .pinned`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), args, cmd.OutOrStdout())
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.keys, "key", nil, "`file` with a public key that may sign, as cosign.pub; may be repeated")
+	f.StringVar(&o.trust, "trust", "", "`file` with the TrustPolicy to apply")
+	f.StringVarP(&o.output, "output", "o", "text", "text or json")
+	f.StringVar(&o.ca, "ca-cert", "", "`file` with further certificate authorities of registries, in PEM")
+	f.StringVar(&o.cacheDir, "cache-dir", "", "`directory` that keeps signatures between runs; they are verified again")
+	f.StringArrayVar(&o.tokenHosts, "token-host", nil, "`registry=host`: a host that may receive the registry's credentials for a token; may be repeated")
+	f.BoolVar(&o.loopbackHTTP, "allow-loopback-http", false, "allow plain HTTP to registries on this machine")
+	f.DurationVar(&o.limits.Timeout, "timeout", 0, "time for each image; 0 means 10s")
+	cmd.MarkFlagsMutuallyExclusive("key", "trust")
+	cmd.MarkFlagsOneRequired("key", "trust")
+	return cmd
+}
+
+func (o *verifyImageOptions) run(ctx context.Context, refs []string, stdout io.Writer) error {
+	if o.output != "text" && o.output != "json" {
+		return fmt.Errorf("--output %q: want text or json", o.output)
+	}
+	config, err := o.config()
+	if err != nil {
+		return err
+	}
+	verifier, err := image.NewVerifier(config)
+	if err != nil {
+		return err
+	}
+	refused, unknown := false, false
+	for i, r := range verifier.NewSession().VerifyAll(ctx, refs) {
+		if r.Err != nil {
+			refused = refused || !r.Err.Undetermined
+			unknown = unknown || r.Err.Undetermined
+		}
+		if err := newImageReport(refs[i], r).print(stdout, o.output); err != nil {
+			return err
+		}
+	}
+	switch {
+	case refused:
+		return denied()
+	case unknown:
+		return undetermined()
+	}
+	return nil
+}
+
+func (o *verifyImageOptions) config() (image.Config, error) {
+	var c image.Config
+	if o.trust != "" {
+		policy, err := readTrustPolicy(o.trust)
+		if err != nil {
+			return c, err
+		}
+		c = imageConfig(policy.Spec.Images)
+	}
+	if len(o.keys) > 0 {
+		rule := image.Rule{Match: []string{"**"}}
+		for _, file := range o.keys {
+			pem, err := readBounded(file, maxKeyFile)
+			if err != nil {
+				return c, fmt.Errorf("--key: %w", err)
+			}
+			rule.Authorities = append(rule.Authorities, image.Authority{Name: file, Key: &image.Key{Data: string(pem)}})
+		}
+		c.Rules = []image.Rule{rule}
+	}
+	if o.ca != "" {
+		var err error
+		if c.CA, err = readBounded(o.ca, maxTrustFile); err != nil {
+			return c, fmt.Errorf("--ca-cert: %w", err)
+		}
+	}
+	c.TokenHosts = make(map[string][]string)
+	for _, pair := range o.tokenHosts {
+		registry, host, ok := strings.Cut(pair, "=")
+		if !ok {
+			return c, fmt.Errorf("--token-host %q: want registry=host", pair)
+		}
+		c.TokenHosts[registry] = append(c.TokenHosts[registry], host)
+	}
+	c.Keychain = authn.DefaultKeychain
+	c.LoopbackHTTP, c.CacheDir, c.Limits = o.loopbackHTTP, o.cacheDir, o.limits
+	return c, nil
+}
+
+// An imageReport is what one image comes to. Its JSON form is API.
+type imageReport struct {
+	Image     string       `json:"image"`
+	Status    string       `json:"status"`
+	Reason    image.Reason `json:"reason,omitempty"`
+	Digest    string       `json:"digest,omitempty"`
+	Pinned    string       `json:"pinned,omitempty"`
+	Rule      string       `json:"rule,omitempty"`
+	Authority string       `json:"authority,omitempty"`
+	Layout    string       `json:"layout,omitempty"`
+	Message   string       `json:"message,omitempty"`
+}
+
+func newImageReport(ref string, r image.Result) imageReport {
+	if r.Err == nil {
+		e := r.Evidence
+		return imageReport{Image: ref, Status: "good", Digest: e.Digest(), Pinned: e.Pinned(),
+			Rule: e.Rule(), Authority: e.Authority(), Layout: e.Layout()}
+	}
+	status := "bad"
+	switch r.Err.Reason {
+	case image.ImageUnsigned:
+		status = "unsigned"
+	case image.ImageUntrusted:
+		status = "untrusted"
+	case image.RegistryUnavailable:
+		status = "unavailable"
+	}
+	return imageReport{Image: ref, Status: status, Reason: r.Err.Reason, Message: r.Err.Message}
+}
+
+func (r imageReport) print(w io.Writer, format string) error {
+	if format == "json" {
+		return json.NewEncoder(w).Encode(r)
+	}
+	var err error
+	switch {
+	case r.Status != "good":
+		_, err = fmt.Fprintf(w, "%-11s %v\n", r.Status, &image.Error{Reason: r.Reason, Image: r.Image, Message: r.Message})
+	case r.Authority == "":
+		_, err = fmt.Fprintf(w, "%-11s %s (%s, without a signature)\n", r.Status, r.Pinned, r.Rule)
+	default:
+		_, err = fmt.Fprintf(w, "%-11s %s (%s, signed by %s)\n", r.Status, r.Pinned, r.Rule, r.Authority)
+	}
+	return err
+}
+
+// Bounds on files that the user names, in bytes.
+const (
+	maxKeyFile   = 64 << 10
+	maxTrustFile = 4 << 20
+)
+
+// readBounded reads a file that must not be larger than limit bytes.
+func readBounded(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	raw, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(raw)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", file, limit)
+	}
+	return raw, nil
+}
+
+// readTrustPolicy reads the one TrustPolicy of a file, strictly: a field that it
+// does not know may be a condition that it would not enforce. Documents of other
+// kinds are left alone.
+func readTrustPolicy(file string) (*v1alpha1.TrustPolicy, error) {
+	raw, err := readBounded(file, maxTrustFile)
+	if err != nil {
+		return nil, fmt.Errorf("--trust: %w", err)
+	}
+	var found *v1alpha1.TrustPolicy
+	documents := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(raw)))
+	for {
+		doc, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--trust %s: %w", file, err)
+		}
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &kind); err != nil {
+			return nil, fmt.Errorf("--trust %s: %w", file, err)
+		}
+		if kind.Kind != "TrustPolicy" || kind.APIVersion != v1alpha1.GroupVersion.String() {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("--trust %s: holds more than one TrustPolicy", file)
+		}
+		found = &v1alpha1.TrustPolicy{}
+		if err := yaml.UnmarshalStrict(doc, found); err != nil {
+			return nil, fmt.Errorf("--trust %s: %w", file, err)
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("--trust %s: holds no TrustPolicy of %s", file, v1alpha1.GroupVersion)
+	}
+	return found, nil
 }

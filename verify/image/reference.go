@@ -2,7 +2,7 @@ package image
 
 import (
 	"errors"
-	"fmt"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
@@ -102,6 +102,15 @@ func normaliseHost(s string) (string, error) {
 	if !reHost.MatchString(host) {
 		return "", errors.New("the registry's host is not valid: lower-case letters, digits, dots and dashes")
 	}
+	if strings.HasPrefix(host, "[") { // an IPv6 address has many spellings
+		address, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if err != nil {
+			return "", errors.New("the registry's address is not valid")
+		}
+		if host = address.Unmap().String(); strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+	}
 	if port == "443" {
 		port = ""
 	}
@@ -137,7 +146,7 @@ func (r reference) repository() (name.Repository, error) {
 	}
 	registry, err := name.NewRegistry(host)
 	if err != nil {
-		return name.Repository{}, fmt.Errorf("the registry's host is not valid")
+		return name.Repository{}, errors.New("the registry's host is not valid")
 	}
 	return registry.Repo(r.path), nil
 }

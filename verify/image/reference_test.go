@@ -19,7 +19,8 @@ func TestAttack_I9_Spellings(t *testing.T) {
 		"ghcr.io/acme/app:1@":                     {"ghcr.io/acme/app:1", "ghcr.io:443/acme/app:1"},
 		"localhost:5000/app:latest@":              {"localhost:5000/app", "localhost:5000/app:latest"},
 		"localhost/app:latest@":                   {"localhost/app", "localhost:443/app"},
-		"[::1]:5000/app:1@":                       {"[::1]:5000/app:1"},
+		"[::1]:5000/app:1@":                       {"[::1]:5000/app:1", "[0:0::1]:5000/app:1", "[::0001]:5000/app:1"},
+		"10.0.0.1/app:1@":                         {"10.0.0.1/app:1", "10.0.0.1:443/app:1", "[::ffff:a00:1]/app:1"},
 		"docker.io/library/nginx:@" + hash:        {"nginx@" + hash, "docker.io/library/nginx@" + hash, "index.docker.io:443/nginx@" + hash},
 		"docker.io/library/nginx:1.27@" + hash:    {"nginx:1.27@" + hash, "docker.io/nginx:1.27@" + hash},
 		"registry.example.com:8443/a/b/c:latest@": {"registry.example.com:8443/a/b/c"},
@@ -74,7 +75,7 @@ func TestParseReferenceRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", ":", "@", "nginx:", "nginx@", "nginx@sha256:00", "nginx@sha512:" + strings.Repeat("ab", 64), "nginx@" + hash + "@" + hash,
 		"nginx@" + strings.ToUpper(hash), "Nginx", "docker.io/", "/nginx", "a//b", "a/", "a..b", "GHCR.io/acme/app", "ghcr.io./acme/app",
-		"ghcr.io:0/a", "ghcr.io:0443/a", "ghcr.io:70000/a", "ghcr.io:/a", "user@ghcr.io/a", "user:pass@ghcr.io/a",
+		"ghcr.io:0/a", "ghcr.io:0443/a", "ghcr.io:70000/a", "ghcr.io:/a", "[:]/a", "[::1/a", "[1]/a", "user@ghcr.io/a", "user:pass@ghcr.io/a",
 		"https://ghcr.io/acme/app", "ghcr.io/acme/app?x=1", "ghcr.io/acme/../app", "ghcr.io/acme/app#x", "-x", "a b", "nginx\n", "nginx:1\x00",
 		"ghcr.io/acme/app:" + strings.Repeat("a", 129), strings.Repeat("a/", 130) + "a", strings.Repeat("ab", 32), "ghcr.io/%2e%2e/app", "gһcr.io/acme/app",
 	} {
@@ -127,7 +128,7 @@ func TestGlob(t *testing.T) {
 }
 
 func FuzzReference(f *testing.F) {
-	for _, s := range []string{"nginx", "ghcr.io:443/acme/app:1", "a/b@" + hash, "localhost:5000/x:y@" + hash, "[::1]:1/a"} {
+	for _, s := range []string{"nginx", "ghcr.io:443/acme/app:1", "a/b@" + hash, "localhost:5000/x:y@" + hash, "[::1]:1/a", "[:]/0", "[::ffff:a00:1]/a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -136,7 +137,7 @@ func FuzzReference(f *testing.F) {
 			t.Skip()
 		}
 		again, err := parseReference(r.pinned(hash))
-		if err != nil || again.name() != r.name() || again.tag != r.tag && r.original != r.name() && strings.Contains(s, ":"+r.tag) {
+		if err != nil || again.name() != r.name() || again.tag != "" && again.tag != r.tag {
 			t.Fatalf("%q pins to %q: %v", s, r.pinned(hash), err)
 		}
 		canonical, err := parseReference(r.name() + "@" + hash)
