@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
@@ -49,7 +49,7 @@ func (r *renderer) build(dir string) {
 		r.listed(c, dir)
 		return
 	}
-	key := cacheKey{builtKustomization, c.fingerprint(), r.options.Limits}
+	key := cacheKey{kind: builtKustomization, hash: c.fingerprint(), limits: r.options.Limits}
 	var b build
 	if v, ok := r.options.Cache.get(key); ok {
 		b = v.(build)
@@ -96,6 +96,7 @@ func (c *collector) stage() (*stage, error) {
 		s.memory.put(name, data)
 	}
 	for _, kf := range c.kusts {
+		kf.k.FixKustomization() // kustomize would do so too, and print warnings to stderr
 		s.generators(kf)
 		raw, err := json.Marshal(kf.k)
 		if err != nil {
@@ -176,7 +177,6 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 		return build{}, 0, &p
 	}
 	root := c.kusts[c.root]
-	limits := c.r.options.Limits
 	go func() {
 		var res result
 		defer func() {
@@ -193,7 +193,7 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 			res.problem = &p
 			return
 		}
-		res.build, res.problem = s.kustomize(root, c.root, limits)
+		res.build, res.problem = s.kustomize(root, c.root, c.r.options)
 		res.size = 1024 + 12*s.bytes
 	}()
 	select {
@@ -206,7 +206,7 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 }
 
 // kustomize runs kustomize on the stage and takes the marks off what it made.
-func (s *stage) kustomize(root *kustFile, dir string, l Limits) (build, *problem) {
+func (s *stage) kustomize(root *kustFile, dir string, o Options) (build, *problem) {
 	options := krusty.MakeDefaultOptions()
 	// The stage holds nothing that may not be loaded.
 	options.LoadRestrictions = types.LoadRestrictionsNone
@@ -215,12 +215,12 @@ func (s *stage) kustomize(root *kustFile, dir string, l Limits) (build, *problem
 		p := deny(verdict.InvalidManifest, 0, "kustomize: %s", safeMessage(err))
 		return build{}, &p
 	}
-	if made.Size() > l.Objects {
-		p := deny(verdict.LimitExceeded, 0, "more than %d objects", l.Objects)
+	if made.Size() > o.Limits.Objects {
+		p := deny(verdict.LimitExceeded, 0, "more than %d objects", o.Limits.Objects)
 		return build{}, &p
 	}
 	var b build
-	found := newFindings(l.Findings)
+	found := newFindings(o.Limits.Findings)
 	for _, res := range made.Resources() {
 		raw, err := res.MarshalJSON()
 		if err != nil {
@@ -237,26 +237,28 @@ func (s *stage) kustomize(root *kustFile, dir string, l Limits) (build, *problem
 			found.add(src.File, deny(verdict.InvalidManifest, src.Line, "a replacement copies all annotations of another object; copy single ones"))
 			continue
 		}
-		b.objects = append(b.objects, judged(top, src, found)...)
+		if !judged(top, src, found) {
+			continue
+		}
+		object, err := o.Cache.intern(top)
+		if err != nil {
+			p := deny(verdict.InvalidManifest, 0, "kustomize made an object that has no JSON form")
+			return build{}, &p
+		}
+		b.objects = append(b.objects, gate.Object{Unstructured: object, Source: src})
 	}
 	b.findings = found.sorted()
 	return b, nil
 }
 
-// judged judges an object once more, for patches may have broken it.
-func judged(top map[string]any, src gate.Source, found *findings) []gate.Object {
+// judged judges an object once more, for patches may have broken it. It reports
+// whether the object can be used.
+func judged(top map[string]any, src gate.Source, found *findings) bool {
 	check := objectCheck{line: src.Line}
 	check.judge(top)
-	blocked := false
-	for _, p := range check.problems {
-		blocked = blocked || p.severity.Blocks()
-	}
 	found.add(src.File, check.problems...)
-	if blocked {
-		return nil
-	}
-	delete(top, "status")
-	return []gate.Object{{Unstructured: &unstructured.Unstructured{Object: top}, Source: src}}
+	delete(top, "status") // a warning says so
+	return !slices.ContainsFunc(check.problems, func(p problem) bool { return p.severity.Blocks() })
 }
 
 // unmark takes the mark off an object and returns the source that it stands for.

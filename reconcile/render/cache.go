@@ -2,7 +2,11 @@ package render
 
 import (
 	"container/list"
+	"crypto/sha256"
+	"encoding/json"
 	"sync"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // A Cache keeps parsed files by the hash of their content, and built
@@ -22,6 +26,9 @@ type cacheKey struct {
 	kind   entryKind
 	hash   string
 	limits Limits // what is refused depends on them
+	// object is what an adapted object was made from. The entry holds on to it, so
+	// that the address cannot come to mean another object.
+	object *unstructured.Unstructured
 }
 
 // An entryKind keeps apart what is derived from the same bytes.
@@ -31,6 +38,8 @@ const (
 	parsedManifest entryKind = iota
 	parsedBuild
 	builtKustomization
+	builtObject
+	adaptedObject
 )
 
 type cacheEntry struct {
@@ -81,4 +90,36 @@ func (c *Cache) drop(e *list.Element) {
 	entry := c.recent.Remove(e).(*cacheEntry)
 	delete(c.entries, entry.key)
 	c.size -= entry.size
+}
+
+// intern returns the object for its JSON form, the same for the same form as long
+// as it is cached: later stages know by the pointer what they have judged before.
+func (c *Cache) intern(top map[string]any) (*unstructured.Unstructured, error) {
+	if c == nil {
+		return &unstructured.Unstructured{Object: top}, nil
+	}
+	raw, err := json.Marshal(top)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	key := cacheKey{kind: builtObject, hash: string(sum[:])}
+	if v, ok := c.get(key); ok {
+		return v.(*unstructured.Unstructured), nil
+	}
+	u := &unstructured.Unstructured{Object: top}
+	c.put(key, u, 512+8*len(raw))
+	return u, nil
+}
+
+// adapted returns what adapt makes of an object, the same each time that change,
+// which says what adapt does, is the same.
+func (c *Cache) adapted(u *unstructured.Unstructured, change string, adapt func() *unstructured.Unstructured) *unstructured.Unstructured {
+	key := cacheKey{kind: adaptedObject, object: u, hash: change}
+	if v, ok := c.get(key); ok {
+		return v.(*unstructured.Unstructured)
+	}
+	out := adapt()
+	c.put(key, out, 1024)
+	return out
 }

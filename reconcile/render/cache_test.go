@@ -137,6 +137,31 @@ func TestCacheKeepsFindingsAndLimitsApart(t *testing.T) {
 	}
 }
 
+// TestUnchangedObjectsKeepTheirPointer requires what lets later stages skip them.
+func TestUnchangedObjectsKeepTheirPointer(t *testing.T) {
+	for name, kustomization := range map[string]string{"Plain": "", "Kustomize": "namePrefix: x-\nresources: [0000.yaml, 0001.yaml, 0002.yaml]\n"} {
+		for _, ns := range []string{"", "shop"} {
+			t.Run(name+"/"+ns, func(t *testing.T) {
+				g := newGitFS(manyFiles(3))
+				if kustomization != "" {
+					g.set("d/kustomization.yaml", kustomization)
+				}
+				o := Options{Path: "d", Cache: NewCache(1 << 20), TargetNamespace: ns}
+				first := renderFS(t, g, o)
+				g.set("d/0001.yaml", fmt.Sprintf(deployment, 77))
+				for i, o := range renderFS(t, g, o) {
+					if same, want := o.Unstructured == first[i].Unstructured, i != 1; same != want {
+						t.Errorf("object %d: same pointer %t, want %t", i, same, want)
+					}
+					if o.GetNamespace() != ns {
+						t.Errorf("object %d: namespace %q", i, o.GetNamespace())
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestCacheIsBounded(t *testing.T) {
 	c := NewCache(100)
 	for i := range 50 {

@@ -175,7 +175,7 @@ func (c *collector) yaml(name string) (hash string, docs []document, p *problem)
 	if p != nil {
 		return "", nil, p
 	}
-	key := cacheKey{parsedBuild, hash, c.r.options.Limits}
+	key := cacheKey{kind: parsedBuild, hash: hash, limits: c.r.options.Limits}
 	var parsed *parsedYAML
 	if v, ok := c.r.options.Cache.get(key); ok {
 		parsed = v.(*parsedYAML)

@@ -182,7 +182,7 @@ func (r *renderer) parse(name string) (*parsedFile, string, *problem) {
 	if p != nil {
 		return nil, "", p
 	}
-	key := cacheKey{parsedManifest, hash, r.options.Limits}
+	key := cacheKey{kind: parsedManifest, hash: hash, limits: r.options.Limits}
 	if v, ok := r.options.Cache.get(key); ok {
 		return v.(*parsedFile), hash, nil
 	}

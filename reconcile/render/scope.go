@@ -1,7 +1,10 @@
 package render
 
 import (
+	"cmp"
+	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -108,34 +111,35 @@ func (r *renderer) namespaces() {
 		return
 	}
 	accounts := r.serviceAccounts()
-	for i, o := range r.objects {
-		namespaced := scopes.namespaced(o.GroupVersionKind())
-		ns := o.GetNamespace()
-		if problem, field := misplaced(o, namespaced, only); problem != "" {
-			p := deny(verdict.ScopeViolation, o.Source.Line, "%s", problem)
-			p.object, p.field = o.ID(), field
-			if field != "" {
-				p.line = FieldLine(r.reader.fsys, o.Source, field)
-			}
-			r.findings.add(o.Source.File, p)
+	for i := range r.objects {
+		o := &r.objects[i]
+		ns, namespaced := o.GetNamespace(), scopes.namespaced(o.GroupVersionKind())
+		if problem, field := misplaced(*o, namespaced, only); problem != "" {
+			r.outOfScope(*o, problem, field)
 			continue
 		}
-		if !namespaced {
-			if ns != "" {
-				r.objects[i].Unstructured = withNamespace(o.Unstructured, "")
-			}
-		} else if want := target; want != "" || ns == "" && only != "" {
-			if want == "" {
-				want = only
-			}
-			if want != ns {
-				r.objects[i].Unstructured = withNamespace(o.Unstructured, want)
-			}
+		want := ns
+		switch {
+		case !namespaced:
+			want = ""
+		case target != "":
+			want = target
+		case ns == "":
+			want = only
+		}
+		if want != ns {
+			r.move(o, want)
 		}
 		if target != "" {
-			r.objects[i].Unstructured = withSubjects(r.objects[i].Unstructured, ns, target, accounts)
+			r.moveSubjects(o, ns, target, accounts)
 		}
 	}
+}
+
+func (r *renderer) outOfScope(o gate.Object, message, field string) {
+	p := deny(verdict.ScopeViolation, FieldLine(r.reader.fsys, o.Source, field), "%s", message)
+	p.object, p.field = o.ID(), field
+	r.findings.add(o.Source.File, p)
 }
 
 // misplaced says why an object may not be where it wants to be.
@@ -149,6 +153,13 @@ func misplaced(o gate.Object, namespaced bool, only string) (problem, field stri
 		return "namespace " + ns + " is not " + only + ", the namespace that this sync is confined to", "metadata.namespace"
 	}
 	return "", ""
+}
+
+func (r *renderer) move(o *gate.Object, ns string) {
+	from := o.Unstructured
+	o.Unstructured = r.options.Cache.adapted(from, "namespace "+ns, func() *unstructured.Unstructured {
+		return withNamespace(from, ns)
+	})
 }
 
 // withNamespace returns a copy that shares all but the metadata.
@@ -178,32 +189,41 @@ func (r *renderer) serviceAccounts() map[account]bool {
 	return out
 }
 
-// withSubjects lets a role binding follow the service accounts that are moved to
+// moveSubjects lets a role binding follow the service accounts that are moved to
 // the target namespace: those of the same tree, and every "default", as kustomize
-// does.
-func withSubjects(u *unstructured.Unstructured, ns, target string, accounts map[account]bool) *unstructured.Unstructured {
-	if gvk := u.GroupVersionKind(); gvk.Group != "rbac.authorization.k8s.io" || !strings.HasSuffix(gvk.Kind, "RoleBinding") {
-		return u
+// does. The binding was declared in namespace ns.
+func (r *renderer) moveSubjects(o *gate.Object, ns, target string, accounts map[account]bool) {
+	if gvk := o.GroupVersionKind(); gvk.Group != "rbac.authorization.k8s.io" || !strings.HasSuffix(gvk.Kind, "RoleBinding") {
+		return
 	}
-	subjects, _ := u.Object["subjects"].([]any)
-	moved := make([]any, len(subjects))
-	changed := false
+	from := o.Unstructured
+	subjects, _ := from.Object["subjects"].([]any)
+	var follow []int
 	for i, s := range subjects {
-		moved[i] = s
 		subject, _ := s.(map[string]any)
 		name, _ := subject["name"].(string)
 		at, _ := subject["namespace"].(string)
-		if subject["kind"] != "ServiceAccount" || at == target || name != "default" && !accounts[account{at, name}] && !(at == "" && accounts[account{ns, name}]) {
-			continue
+		if subject["kind"] == "ServiceAccount" && at != target && (name == "default" || accounts[account{cmp.Or(at, ns), name}]) {
+			follow = append(follow, i)
 		}
-		subject = maps.Clone(subject)
-		subject["namespace"] = target
-		moved[i], changed = subject, true
 	}
-	if !changed {
-		return u
+	if len(follow) == 0 {
+		return
 	}
+	o.Unstructured = r.options.Cache.adapted(from, fmt.Sprintf("subjects %v %s", follow, target), func() *unstructured.Unstructured {
+		return withSubjects(from, follow, target)
+	})
+}
+
+// withSubjects returns a copy whose subjects at the indexes are in a namespace.
+func withSubjects(u *unstructured.Unstructured, indexes []int, ns string) *unstructured.Unstructured {
 	top := maps.Clone(u.Object)
-	top["subjects"] = moved
+	subjects := slices.Clone(top["subjects"].([]any))
+	for _, i := range indexes {
+		subject := maps.Clone(subjects[i].(map[string]any))
+		subject["namespace"] = ns
+		subjects[i] = subject
+	}
+	top["subjects"] = subjects
 	return &unstructured.Unstructured{Object: top}
 }
