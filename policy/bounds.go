@@ -302,7 +302,11 @@ func bigInt(t *ast.Term) (*big.Int, bool) {
 	if !ok || numberTooLong(string(n)) {
 		return nil, false
 	}
-	return new(big.Int).SetString(string(n), 10)
+	r, ok := new(big.Rat).SetString(string(n)) // 1e3 is an integer too
+	if !ok || !r.IsInt() {
+		return nil, false
+	}
+	return r.Num(), true
 }
 
 func textLen(t *ast.Term) int64 {

@@ -25,7 +25,7 @@ func collectReads(c *ast.Compiler) *readPaths {
 					heads[v[0]] = true
 					root.add(v[1:])
 				}
-			case ast.Var:
+			case ast.Var: // the compiler makes references of them all; should one remain, it may read anything
 				if v.Equal(ast.InputRootDocument.Value) && !heads[t] {
 					root.all = true
 				}

@@ -39,6 +39,10 @@ deny_in contains "in" if "a" in input.object.c
 deny_two contains sprintf("two %v", [input.object.a.a.a]) if input.object.a[_].b
 deny_kind contains "pod" if input.object.kind == "Pod"
 deny_kinds contains "kinds" if input.object.kind in {"Service", "Job"}
+deny_bare contains sprintf("bare %v", [object.get(input, ["object", "a", "b"], "none")])
+deny_self contains sprintf("self %v", [i.object.b.c]) if i := input
+deny_walk contains sprintf("walk %v", [p]) if walk(input, [p, 7])
+deny_dynamic contains sprintf("dynamic %v", [input[k].a.d]) if some k in ["object", "z"]
 deny_notkind contains "not kind" if not input.object.kind == "Pod"
 deny_withkind contains "with kind" if input.object.kind == "Pod" with input.object.kind as "Pod"
 deny_local contains sprintf("local %v", [k]) if { k := input.object.kind; k == "Job" }
@@ -115,7 +119,7 @@ func TestPruningChangesNothing(t *testing.T) {
 		}
 		sets = append(sets, policy.Set{Name: name, Modules: map[string]string{"a.rego": src + line + helpers}})
 	}
-	if len(sets) != 24 || head == "" {
+	if len(sets) != 28 || head == "" {
 		t.Fatalf("%d sets", len(sets))
 	}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -151,6 +155,50 @@ func TestPruningChangesNothing(t *testing.T) {
 		if !spoke[s.Name] {
 			t.Errorf("%s never spoke: the property was not tested on it", s.Name)
 		}
+	}
+}
+
+// TestKindIndex wants a rule to be left out only where it could not hold.
+func TestKindIndex(t *testing.T) {
+	for name, tc := range map[string]struct {
+		rego string
+		want string // the kinds on which the rule speaks
+	}{
+		"Equal":      {`deny contains "x" if input.object.kind == "Pod"`, "Pod"},
+		"Reversed":   {`deny contains "x" if "Pod" == input.object.kind`, "Pod"},
+		"Assigned":   {`deny contains "x" if { k := input.object.kind; k == "Pod" }`, "Pod"},
+		"In":         {`deny contains "x" if input.object.kind in {"Pod", "Job"}`, "Pod Job"},
+		"InArray":    {`deny contains "x" if input.object.kind in ["Pod", "Job"]`, "Pod Job"},
+		"Bodies":     {"deny contains \"x\" if input.object.kind == \"Pod\"\ndeny contains \"x\" if input.object.kind == \"Job\"", "Pod Job"},
+		"OneIsFree":  {"deny contains \"x\" if input.object.kind == \"Pod\"\ndeny contains \"x\" if input.object.metadata.name == \"a\"", "Pod Job Service"},
+		"Not":        {`deny contains "x" if not input.object.kind == "Pod"`, "Job Service"},
+		"NotEqual":   {`deny contains "x" if input.object.kind != "Pod"`, "Job Service"},
+		"With":       {`deny contains "x" if input.object.kind == "Pod" with input.object.kind as "Pod"`, "Pod Job Service"},
+		"WithRule":   {"deny contains \"x\" if p with input.object.kind as \"Pod\"\np if input.object.kind == \"Pod\"", "Pod Job Service"},
+		"Helper":     {"deny contains \"x\" if p\np if input.object.kind == \"Pod\"", "Pod"},
+		"Complete":   {`deny := {"x"} if input.object.kind == "Pod" else := {"y"}`, "Pod Job Service"},
+		"Default":    {"default deny := {\"x\"}\ndeny := {\"y\"} if input.object.kind == \"Pod\"", "Pod Job Service"},
+		"Dynamic":    {`deny contains "x" if input.object.kind in input.parameters.kinds`, "Job"},
+		"OldObject":  {`deny contains "x" if input.oldObject.kind == "Pod"`, ""},
+		"Inner":      {`deny contains "x" if count([1 | input.object.kind == "Pod"]) == 0`, "Job Service"},
+		"Every":      {`deny contains "x" if every k in [] { input.object.kind == k }`, "Pod Job Service"},
+		"Impossible": {`deny contains "x" if { input.object.kind == "Pod"; input.object.kind == "Job" }`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := load(t, "package acme\n\n"+tc.rego, func(s *policy.Set, _ *policy.Options) {
+				s.Parameters = map[string]any{"kinds": []any{"Job"}}
+			})
+			var got []string
+			for _, kind := range []string{"Pod", "Job", "Service"} {
+				raw := fmt.Appendf(nil, `{"apiVersion":"v1","kind":%q,"metadata":{"name":"a"}}`, kind)
+				if len(e.Evaluate(t.Context(), policy.Input{Object: raw})) > 0 {
+					got = append(got, kind)
+				}
+			}
+			if diff := cmp.Diff(tc.want, strings.Join(got, " ")); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
