@@ -82,7 +82,12 @@ func TestAttack_S1_CommentsChooseWhatIsEncrypted(t *testing.T) {
 	for _, field := range []string{"encrypted_comment_regex", "unencrypted_comment_regex"} {
 		raw := replace(t, raw, "encrypted_regex", field)
 		_, err := secrets.Open(t.Context(), "s.yaml", raw, keysOf(t, x))
-		wantError(t, err, secrets.SecretIntegrity)
+		if e := wantError(t, err, secrets.SecretIntegrity); !strings.Contains(e.Message, "comments choose") {
+			t.Errorf("%s: refused for another reason: %v", field, err)
+		}
+		if _, found := secrets.Check("s.yaml", raw); len(found) != 1 || found[0].Reason != secrets.SecretIntegrity {
+			t.Errorf("%s: Check = %v", field, found)
+		}
 	}
 }
 
@@ -281,9 +286,10 @@ func TestAttack_S5_NothingIsLogged(t *testing.T) {
 		t.Cleanup(func() { logger.SetOutput(out) })
 	}
 	x := newAge(t)
-	raw := encrypt(t, "s.yaml", "kind: Thing\ndata:\n  a: "+canary+"\n  # c\n  b: x\n", sopskit.For(x))
+	raw := encrypt(t, "s.yaml", "kind: Thing\ndata:\n  a: "+canary+"\n  # c\n  b: x\n  list:\n    - y\n", sopskit.For(x))
 	// sops warns of comments that should be encrypted, and quotes them.
 	raw = setLine(t, raw, "    #ENC[", "    # "+canary)
+	raw = setLine(t, raw, "    list:", "    list:\n        # "+canary)
 	if !sopsAccepts(t, raw, x) || !strings.Contains(logged.String(), canary) {
 		t.Fatalf("sops logs no comment: this test shows nothing: %q", logged.String())
 	}

@@ -10,7 +10,7 @@ const (
 	maxDepth     = 64      // nesting of a document
 	maxNodes     = 100_000 // of a file, aliases counted each time they are used
 	maxDocuments = 1_000
-	maxPatterns  = 200_000 // path elements that sops matches against a pattern
+	maxPatterns  = 50_000 // path elements that sops matches against a pattern
 
 	maxRecipients       = 64       // of a file
 	maxEncryptedDataKey = 16 << 10 // bytes; a post-quantum age header takes 3 KiB

@@ -92,6 +92,35 @@ func TestAttack_O4_MalformedMetadata(t *testing.T) {
 	}
 }
 
+// Limits must be what stops a file, not a later accident.
+func TestAttack_O4_LimitsAreNamed(t *testing.T) {
+	x := newAge(t)
+	raw := encrypt(t, "s.yaml", secretYAML, sopskit.For(x))
+	many := make([]sopskit.Recipient, 65)
+	for i := range many {
+		many[i] = x
+	}
+	for name, tc := range map[string]struct {
+		raw  []byte
+		want string
+	}{
+		"Recipients": {encrypt(t, "s.yaml", secretYAML, sopskit.For(many...)), "65 recipients, more than the limit of 64"},
+		"NoMAC":      {dropLine(t, raw, "    mac:"), "the MAC is missing"},
+		"BadMAC":     {setLine(t, raw, "    mac:", "    mac: none"), "the MAC is not a ciphertext"},
+		"LongRegex":  {replace(t, raw, "^(data|stringData)$", "^(data|"+strings.Repeat("x", 300)+")$"), "is longer than 256 bytes"},
+		"Values":     {replace(t, raw, "stringData:", "more: ["+strings.Repeat("{a: {a: {a: {a: {a: 1}}}}},", 16_000)+"]\nstringData:"), "holds more than 100000 values"},
+		"Matches":    {replace(t, raw, "stringData:", "more: "+strings.Repeat("{a: ", 50)+"["+strings.Repeat("1,", 1_500)+"]"+strings.Repeat("}", 50)+"\nstringData:"), "too many values to match"},
+		"Documents":  {[]byte(strings.Repeat("---\na: b\n", 1_001)), "more than 1000 documents"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := judge(t, "s.yaml", tc.raw, keysOf(t, x))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
 // mutate changes a file at random: bytes, lines, and pieces of other lines.
 func mutate(r *rand.Rand, raw []byte) []byte {
 	lines := strings.Split(string(raw), "\n")
@@ -157,7 +186,7 @@ func TestAttack_O4_MutatedFiles(t *testing.T) {
 	for name, raw := range files {
 		r := rand.New(rand.NewPCG(1, uint64(len(name))))
 		t.Run(name, func(t *testing.T) {
-			for range 300 {
+			for range 100 {
 				mutated := mutate(r, raw)
 				if r.IntN(2) == 0 {
 					mutated = mutate(r, mutated)
