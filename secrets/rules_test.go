@@ -69,8 +69,8 @@ func TestRulesCheck(t *testing.T) {
 
 func TestParseRulesRefuses(t *testing.T) {
 	for name, tc := range map[string]struct{ reason, raw, field string }{
-		"Misspelt":    {"agee would require nobody.", "creation_rules:\n- agee: age1aaa\n", "creation_rules[0]"},
-		"InGroup":     {"The same within a group.", "creation_rules:\n- key_groups: [{aeg: [a]}]\n", "creation_rules[0]"},
+		"Misspelt":    {"agee would require nobody.", "creation_rules:\n- agee: age1aaa\n  pgp: ABCD\n", "creation_rules[0]"},
+		"InGroup":     {"The same within a group.", "creation_rules:\n- key_groups: [{aeg: [a], age: [b]}]\n", "creation_rules[0]"},
 		"NoRecipient": {"The same by omission.", "creation_rules:\n- path_regex: x\n", "creation_rules[0]"},
 		"EmptyGroup":  {"The same by group.", "creation_rules:\n- key_groups: [{age: [a]}, {}]\n", "creation_rules[0]"},
 		"Regex":       {"Would match nothing.", "creation_rules:\n- path_regex: '('\n  age: a\n", "creation_rules[0].path_regex"},
