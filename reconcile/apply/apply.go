@@ -195,7 +195,7 @@ func (r *run) put(ctx context.Context, it *item, rec *record) (Action, []verdict
 // applyRetry applies, again with fresh values where ignored fields moved.
 func (a *Applier) applyRetry(ctx context.Context, c *client, it *item) (answer, error) {
 	for n := 1; ; n++ {
-		body, err := it.write()
+		body, err := it.write(true)
 		if err != nil {
 			return answer{}, err
 		}

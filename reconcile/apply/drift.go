@@ -93,7 +93,7 @@ func (a *Applier) correct(ctx context.Context, d Drift, fresh gate.Object) (Acti
 		}
 		return "", []verdict.Finding{it.finding(verdict.Internal, "%v", err)}, err
 	}
-	rec.state, rec.live, rec.pending, rec.goneSeen = inFlight, nil, nil, false
+	rec.state, rec.live, rec.pending, rec.goneAt = inFlight, nil, nil, 0
 	rec.mu.Unlock()
 
 	action, found, err := a.restore(ctx, it, rec)
@@ -177,7 +177,7 @@ func (a *Applier) restore(ctx context.Context, it *item, rec *record) (Action, [
 func (r *record) unsettle() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state, r.live, r.gone, r.pending, r.goneSeen = drifted, nil, false, nil, false
+	r.state, r.live, r.gone, r.pending, r.goneAt = drifted, nil, false, nil, 0
 	r.version = 0
 }
 

@@ -114,7 +114,7 @@ func (a *Applier) begin(p *Plan, prep *prepared, it *item) *record {
 	if it.secret {
 		rec.manifest = nil
 	}
-	rec.state, rec.live, rec.gone, rec.pending, rec.goneSeen = inFlight, nil, false, nil, false
+	rec.state, rec.live, rec.gone, rec.pending, rec.goneAt = inFlight, nil, false, nil, 0
 	return rec
 }
 
@@ -131,12 +131,12 @@ func (r *record) settle(ctx context.Context, a *Applier, d, live map[string]any)
 	}
 	r.state, r.live = synced, nil
 	a.look(r, live)
-	pending, gone := r.pending, r.goneSeen
-	r.pending, r.goneSeen = nil, false
+	pending, goneAt := r.pending, r.goneAt
+	r.pending, r.goneAt = nil, 0
 	if pending != nil && versionOf(pending) > r.version {
 		a.look(r, pending)
 	}
-	if gone {
+	if goneAt > r.version {
 		go a.verifyGone(context.WithoutCancel(ctx), r)
 	}
 	return nil
@@ -146,6 +146,6 @@ func (r *record) settle(ctx context.Context, a *Applier, d, live map[string]any)
 func (r *record) lose() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.state, r.live, r.gone, r.pending, r.goneSeen = unknown, nil, false, nil, false
+	r.state, r.live, r.gone, r.pending, r.goneAt = unknown, nil, false, nil, 0
 	r.hash = [32]byte{}
 }

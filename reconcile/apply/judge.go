@@ -96,7 +96,7 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 	if judged && freshErr == nil {
 		return nil, nil
 	}
-	body, err := it.write()
+	body, err := it.write(false)
 	if err != nil {
 		return nil, err
 	}
@@ -189,8 +189,8 @@ func (a *Applier) readLive(ctx context.Context, it *item) error {
 // write returns what to send for the object. Where the plan ignores fields of an
 // object that exists, their live values are sent: leaving them out would remove
 // them if we are their only owner. The live version is sent as well, so that a
-// value that changes meanwhile is not put back.
-func (it *item) write() ([]byte, error) {
+// value that changes meanwhile is not put back; a dry run puts nothing back.
+func (it *item) write(forReal bool) ([]byte, error) {
 	if len(it.ignore) == 0 || it.live == nil {
 		return it.body, nil
 	}
@@ -199,8 +199,10 @@ func (it *item) write() ([]byte, error) {
 		v, there := lookup(it.live, path)
 		put(g, path, v, there)
 	}
-	version, _ := metaString(it.live, "resourceVersion")
-	g["metadata"].(map[string]any)["resourceVersion"] = version
+	if forReal {
+		version, _ := metaString(it.live, "resourceVersion")
+		g["metadata"].(map[string]any)["resourceVersion"] = version
+	}
 	return json.Marshal(g)
 }
 

@@ -47,7 +47,7 @@ type record struct {
 	live     map[string]any // the object at the last look, kept only while drifted; nil for Secrets
 	gone     bool           // drifted by not being there
 	pending  map[string]any // the latest object seen while in flight
-	goneSeen bool           // seen to go while in flight
+	goneAt   uint64         // the version at which it was seen to go while in flight
 	rules    *healthRules
 	health   health
 }

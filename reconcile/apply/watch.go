@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,14 +162,15 @@ func (s *stream) Update(obj any) error {
 func (s *stream) Delete(obj any) error {
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		if r := s.a.store.get(keyOf(s.res, u.Object)); r != nil {
-			s.a.miss(s.ctx, r)
+			s.a.miss(s.ctx, r, versionOf(u.Object))
 		}
 	}
 	return nil
 }
 
-// Replace takes everything that there is.
-func (s *stream) Replace(objs []any, _ string) error {
+// Replace takes everything that there was at a version.
+func (s *stream) Replace(objs []any, version string) error {
+	at, _ := strconv.ParseUint(version, 10, 64)
 	there := make(map[key]bool, len(objs))
 	for _, obj := range objs {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
@@ -178,7 +180,7 @@ func (s *stream) Replace(objs []any, _ string) error {
 	}
 	for _, r := range s.a.store.of(Owner{}) {
 		if r.key.group == s.res.Group && r.key.kind == s.res.Kind.Kind && !there[r.key] {
-			s.a.miss(s.ctx, r)
+			s.a.miss(s.ctx, r, at)
 		}
 	}
 	s.caughtUp.Store(true)
@@ -201,7 +203,7 @@ func (a *Applier) see(res *resource, obj map[string]any) {
 	}
 	if r.state == inFlight {
 		if r.pending == nil || versionOf(obj) >= versionOf(r.pending) {
-			r.pending, r.goneSeen = obj, false
+			r.pending = obj
 		}
 		return
 	}
@@ -211,15 +213,16 @@ func (a *Applier) see(res *resource, obj map[string]any) {
 	a.look(r, obj)
 }
 
-// miss follows up on an object that the watch no longer shows.
-func (a *Applier) miss(ctx context.Context, r *record) {
+// miss follows up on an object that the watch no longer shows since a version.
+func (a *Applier) miss(ctx context.Context, r *record, version uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.state == inFlight {
-		r.goneSeen = true
-		return
+	switch {
+	case r.state == inFlight:
+		r.goneAt = max(r.goneAt, version)
+	case version >= r.version: // else it was made after that
+		go a.verifyGone(ctx, r)
 	}
-	go a.verifyGone(ctx, r)
 }
 
 // verifyGone finds out whether an object is gone or only lost its labels.
