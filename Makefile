@@ -18,7 +18,7 @@ help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
 build: ## Build the gitgate binary into bin/
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/gitgate ./cmd/gitgate
+	$(GO) build -ldflags '$(LDFLAGS)' -o bin/gitgate ./cmd/gitgate
 
 controlplane: ## Build etcd, kube-apiserver and friends for tests (once)
 	$(CONTROLPLANE)

@@ -37,7 +37,7 @@ func (a *admission) policies(ctx context.Context) bool {
 	}
 	var mu sync.Mutex
 	var findings []verdict.Finding
-	group, ctx := errgroup.WithContext(ctx)
+	var group errgroup.Group // its goroutines never fail
 	group.SetLimit(a.gate.cfg.Parallel)
 	for i, j := range a.judged {
 		object := a.objects[i]

@@ -1,0 +1,191 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// A Server is a running gitgate process.
+type Server struct {
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+	// Log is the file with what it logged, Decisions that of its decision log.
+	Log, Decisions string
+	// Metrics and Health are the addresses that it serves.
+	Metrics, Health string
+}
+
+// Binary builds gitgate into dir and returns its path. Flags are those of go
+// build, as -race.
+func Binary(ctx context.Context, dir string, flags ...string) (string, error) {
+	out := filepath.Join(dir, "gitgate")
+	args := append(append([]string{"build"}, flags...), "-o", out, "./cmd/gitgate")
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = ModuleRoot()
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, text)
+	}
+	return out, nil
+}
+
+// Serve starts gitgate as a process and waits until it is ready. A server that
+// ran before must have been stopped.
+func (l *Lab) Serve(ctx context.Context, args ...string) (*Server, error) {
+	kubeconfig := filepath.Join(l.Dir, "gitgate.kubeconfig")
+	if err := l.Cluster.KubeconfigFor(kubeconfig, "gitgate", "system:masters"); err != nil {
+		return nil, err
+	}
+	metrics, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	health, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		Log: filepath.Join(l.Dir, "gitgate.log"), Decisions: filepath.Join(l.Dir, "decisions.jsonl"),
+		Metrics: metrics, Health: health, done: make(chan struct{}),
+	}
+	args = append([]string{
+		"serve", "--kubeconfig", kubeconfig, "--namespace", SystemNamespace, "--data-dir", filepath.Join(l.Dir, "data"),
+		"--metrics-bind-address", metrics, "--health-probe-bind-address", health, "--leader-elect=false",
+		"--decision-log", s.Decisions, "--allow-loopback-http",
+	}, args...)
+	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	s.cmd = exec.Command(l.Gitgate, args...)
+	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.SysProcAttr = childAttributes()
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	l.server = s
+	return s, s.awaitReady(ctx)
+}
+
+// start starts the process and waits for it from one thread, so that the kernel
+// ends it with ours.
+func (s *Server) start() error {
+	started := make(chan error)
+	go func() {
+		lockThread()
+		err := s.cmd.Start()
+		started <- err
+		if err == nil {
+			s.err = s.cmd.Wait()
+			close(s.done)
+		}
+	}()
+	return <-started
+}
+
+func (s *Server) awaitReady(ctx context.Context) error {
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Health+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gitgate did not become ready: %w\n%s", ctx.Err(), s.LogTail(2<<10))
+		case <-s.done:
+			return fmt.Errorf("gitgate ended: %w\n%s", s.err, s.LogTail(2<<10))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// PID is the id of the process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Alive reports whether the process runs.
+func (s *Server) Alive() bool {
+	select {
+	case <-s.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// Kill ends the process at once, as a crash does.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill() // it may have ended
+	<-s.done
+}
+
+// Stop asks the process to end and waits. A second call does nothing.
+func (s *Server) Stop() error {
+	if !s.Alive() {
+		return nil
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-s.done:
+		var exit *exec.ExitError
+		if errors.As(s.err, &exit) && exit.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+			return nil // killed by a test
+		}
+		return s.err
+	case <-time.After(40 * time.Second):
+		s.Kill()
+		return errors.New("gitgate did not stop within 40 s and was killed")
+	}
+}
+
+// LogTail returns the last bytes of the log.
+func (s *Server) LogTail(n int) string {
+	log, err := os.ReadFile(s.Log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(log[max(0, len(log)-n):])
+}
+
+// Scrape returns the metrics.
+func (s *Server) Scrape(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Metrics+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	_, err = io.Copy(&b, io.LimitReader(resp.Body, 16<<20))
+	return b.String(), err
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
