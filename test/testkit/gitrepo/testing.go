@@ -97,6 +97,7 @@ func SSH(tb TB, name, email string, algorithm SSHAlgorithm) *SSHKey {
 // Git runs the git binary in the repository and returns what it prints. It reads
 // no configuration of the machine or the user.
 func (r *Repo) Git(args ...string) (string, error) {
+	defer r.reopen() // git may have packed what was read before
 	cmd := exec.Command("git", append([]string{"-C", r.Dir, "--git-dir", r.gitDir}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
