@@ -129,6 +129,7 @@ func (k secretKeychain) Resolve(target authn.Resource) (authn.Authenticator, err
 func registryHost(s string) string {
 	s = strings.TrimPrefix(strings.TrimPrefix(s, "https://"), "http://")
 	s, _, _ = strings.Cut(s, "/")
+	s = strings.TrimSuffix(s, ":443")
 	switch s {
 	case "docker.io", "registry-1.docker.io":
 		return "index.docker.io"

@@ -53,9 +53,10 @@ func (a *admission) proveAll(ctx context.Context, refs map[string]bool) map[stri
 	out := make(map[string]imageAnswer, len(refs))
 	var group errgroup.Group // its goroutines never fail
 	group.SetLimit(a.gate.cfg.Parallel)
+	session := a.gate.cfg.Images.NewSession()
 	for _, ref := range sortedKeys(refs) {
 		group.Go(func() error {
-			answer := a.gate.prove(ctx, ref)
+			answer := prove(ctx, session, ref)
 			mu.Lock()
 			defer mu.Unlock()
 			out[ref] = answer
@@ -66,13 +67,13 @@ func (a *admission) proveAll(ctx context.Context, refs map[string]bool) map[stri
 	return out
 }
 
-func (g *Gate) prove(ctx context.Context, ref string) (answer imageAnswer) {
+func prove(ctx context.Context, session *image.Session, ref string) (answer imageAnswer) {
 	defer func() {
 		if p := recover(); p != nil {
 			answer = imageAnswer{err: fmt.Errorf("internal error (%s)", panicSite(p))}
 		}
 	}()
-	evidence, err := g.cfg.Images.Verify(ctx, ref)
+	evidence, err := session.Verify(ctx, ref)
 	if err == nil && !evidence.Valid() {
 		err = errors.New("the image stage gave neither evidence nor a reason")
 	}

@@ -22,10 +22,10 @@ type Renderer interface {
 	Render(ctx context.Context, fsys fs.FS) ([]Object, []verdict.Finding)
 }
 
-// An ImageVerifier proves who signed an image. Errors that are no
-// [image.Error] count as undetermined.
+// An ImageVerifier proves who signed images. [image.Verifier] is one. Each run of
+// the gate uses a session of its own, so that it sees one registry.
 type ImageVerifier interface {
-	Verify(ctx context.Context, ref string) (image.Evidence, error)
+	NewSession() *image.Session
 }
 
 // A PolicyEvaluator judges one object. It must be safe for concurrent use.

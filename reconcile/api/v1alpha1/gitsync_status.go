@@ -111,11 +111,13 @@ type VerdictStatus struct {
 	// Objects counts what was judged.
 	// +optional
 	Objects int `json:"objects,omitempty"`
-	// Denied, Undecided and Warned count the findings by severity.
+	// Denied counts the findings that deny.
 	// +optional
 	Denied int `json:"denied,omitempty"`
+	// Undecided counts the findings that could not decide.
 	// +optional
 	Undecided int `json:"undecided,omitempty"`
+	// Warned counts the warnings.
 	// +optional
 	Warned int `json:"warned,omitempty"`
 	// Findings are the first ten, worst first.
@@ -127,24 +129,36 @@ type VerdictStatus struct {
 
 // FindingStatus is one finding of a verdict.
 type FindingStatus struct {
-	Stage    string `json:"stage"`
-	Reason   string `json:"reason"`
+	// Stage that spoke: commit, render, image, policy, secret or apply.
+	Stage string `json:"stage"`
+	// Reason is a stable code for what was found.
+	Reason string `json:"reason"`
+	// Severity is deny, undetermined, warn or info. The first two refuse.
 	Severity string `json:"severity"`
-	Message  string `json:"message"`
+	// Message says what is wrong and what to do.
+	Message string `json:"message"`
+	// Object at fault, as in namespace/Kind.group/name.
 	// +optional
 	Object string `json:"object,omitempty"`
+	// File in the repository.
 	// +optional
 	File string `json:"file,omitempty"`
+	// Line in the file, from 1.
 	// +optional
 	Line int `json:"line,omitempty"`
+	// Field at fault, as in spec.replicas.
 	// +optional
 	Field string `json:"field,omitempty"`
+	// Policy is the rule that spoke.
 	// +optional
 	Policy string `json:"policy,omitempty"`
+	// Signer or key at fault.
 	// +optional
 	Signer string `json:"signer,omitempty"`
+	// Image at fault.
 	// +optional
 	Image string `json:"image,omitempty"`
+	// Commit at fault.
 	// +optional
 	Commit string `json:"commit,omitempty"`
 }

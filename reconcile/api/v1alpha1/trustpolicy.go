@@ -260,9 +260,9 @@ type ImageKey struct {
 	// +kubebuilder:validation:MaxLength=16384
 	// +required
 	Data string `json:"data"`
-	// HashAlgorithm of the signatures.
+	// HashAlgorithm of the signatures. The default is sha256 and what cosign uses
+	// for keys of that size.
 	// +kubebuilder:validation:Enum=sha256;sha384;sha512
-	// +kubebuilder:default=sha256
 	// +optional
 	HashAlgorithm string `json:"hashAlgorithm,omitempty"`
 }
