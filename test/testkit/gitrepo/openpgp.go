@@ -243,6 +243,18 @@ func (k *OpenPGPKey) RevokeSubkey(reason packet.ReasonForRevocation, at time.Tim
 	return k.entity.RevokeSubkey(&k.entity.Subkeys[0], reason, "", &packet.Config{Time: func() time.Time { return at }})
 }
 
+// RevokeBy adds a revocation by another key, as a designated revoker makes it.
+func (k *OpenPGPKey) RevokeBy(other *OpenPGPKey, at time.Time) error {
+	key := other.entity.PrivateKey
+	sig := &packet.Signature{Version: key.Version, SigType: packet.SigTypeKeyRevocation, PubKeyAlgo: key.PubKeyAlgo,
+		Hash: crypto.SHA512, CreationTime: at, IssuerKeyId: &key.KeyId}
+	if err := sig.RevokeKey(k.entity.PrimaryKey, key, nil); err != nil {
+		return err
+	}
+	k.entity.Revocations = append(k.entity.Revocations, sig)
+	return nil
+}
+
 func (k *OpenPGPKey) signing() *packet.PrivateKey {
 	for _, s := range k.entity.Subkeys {
 		if s.Sig.FlagSign && !k.opts.primary {
