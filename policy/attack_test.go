@@ -93,11 +93,15 @@ func TestAttack_O3_CostBomb(t *testing.T) {
 			`deny contains "no" if yaml.unmarshal(bomb) != {}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := load(t, "package acme\n\n"+rego, func(_ *policy.Set, o *policy.Options) { o.Timeout = 500 * time.Millisecond })
+			e := load(t, "package acme\n\n"+rego, func(_ *policy.Set, o *policy.Options) {
+				if slices.Contains(interrupted, name) {
+					o.Timeout = 500 * time.Millisecond
+				}
+			})
 			var fs []verdict.Finding
 			start := time.Now()
 			grew := peakHeap(func() { fs = e.Evaluate(t.Context(), policy.Input{Object: []byte(configMap)}) })
-			if took := time.Since(start); took > 20*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %s", took)
 			}
 			if grew > limit {
@@ -126,11 +130,11 @@ func TestAttack_O3_CostBomb(t *testing.T) {
 // stuck too often answers at once, and recovers when the evaluations end.
 func TestAttack_O3_Uninterruptible(t *testing.T) {
 	tree := func(x string) string {
-		return strings.ReplaceAll(doubling(26, `[input.object.data.n, "a"]`, `[%[2]s, %[2]s]`), "x", x)
+		return strings.ReplaceAll(doubling(25, `[input.object.data.n, "a"]`, `[%[2]s, %[2]s]`), "x", x)
 	}
 	e := load(t, "package acme\n\n"+tree("x")+tree("y")+
-		"deny contains \"no\" if {\n\tinput.object.metadata.name == \"bomb\"\n\tx26 < y26\n}",
-		func(_ *policy.Set, o *policy.Options) { o.Timeout = 100 * time.Millisecond })
+		"deny contains \"no\" if {\n\tinput.object.metadata.name == \"bomb\"\n\tx25 < y25\n}",
+		func(_ *policy.Set, o *policy.Options) { o.Timeout = 30 * time.Millisecond })
 	bomb := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bomb"},"data":{"n":"1"}}`)
 	var atOnce bool
 	for i := 0; i < 20 && !atOnce; i++ {
@@ -143,7 +147,7 @@ func TestAttack_O3_Uninterruptible(t *testing.T) {
 	if !atOnce {
 		t.Error("evaluations that do not end pile up without a limit")
 	}
-	for range 600 {
+	for range 6000 { // under the race detector this takes its time
 		if len(e.Evaluate(t.Context(), policy.Input{Object: []byte(configMap)})) == 0 {
 			return
 		}

@@ -80,6 +80,9 @@ func pack(t testing.TB, name string) policy.Set {
 
 func engine(t testing.TB, opts policy.Options, sets ...policy.Set) *policy.Engine {
 	t.Helper()
+	if opts.Timeout == 0 {
+		opts.Timeout = patient
+	}
 	e, err := policy.Load(t.Context(), sets, opts)
 	if err != nil {
 		t.Fatal(err)

@@ -65,6 +65,20 @@ func newEngine(sets []*set, opts Options) *Engine {
 	return e
 }
 
+// ReadsContext reports whether a verdict may depend on more than the object and
+// the operation: on the old object, the namespace, the commit, the images, the
+// user or the source. Where it does not, verdicts may be kept by object.
+func (e *Engine) ReadsContext() bool {
+	return slices.ContainsFunc(e.sets, func(s *set) bool {
+		for _, key := range []string{"oldObject", "namespace", "commit", "images", "userInfo", "source"} {
+			if s.reads.key(key) != nil {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // A plan is the rules of a set that can hold for one kind, as one query.
 type plan struct {
 	entries []*entry

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -10,10 +11,13 @@ import (
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
+// patient is a deadline that a busy machine does not miss.
+const patient = time.Minute
+
 // load compiles one set of one module and fails the test if it does not.
 func load(t testing.TB, src string, change ...func(*policy.Set, *policy.Options)) *policy.Engine {
 	t.Helper()
-	set, opts := policy.Set{Name: "acme", Modules: map[string]string{"acme.rego": src}}, policy.Options{}
+	set, opts := policy.Set{Name: "acme", Modules: map[string]string{"acme.rego": src}}, policy.Options{Timeout: patient}
 	for _, f := range change {
 		f(&set, &opts)
 	}
@@ -201,5 +205,93 @@ func TestEvaluate(t *testing.T) {
 				t.Errorf("%s\n%s", tc.reason, diff)
 			}
 		})
+	}
+}
+
+// TestInputDocument wants every part of the input where the README says it is.
+func TestInputDocument(t *testing.T) {
+	in := policy.Input{
+		Operation: policy.Update,
+		Object:    []byte(configMap),
+		OldObject: []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"old"}}`),
+		Namespace: []byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`),
+		User:      &policy.UserInfo{Username: "alice", UID: "7", Groups: []string{"g"}, Extra: map[string][]string{"k": {"v"}}},
+		Commit:    &policy.Commit{SHA: "c0ffee", Author: "Alice <a@example.com>", Message: "m", Signers: []string{"alice"}, Paths: []string{"a.yaml"}},
+		Images:    []policy.Image{{Ref: "web:1", Digest: "sha256:ab", Authorities: []string{"release"}}},
+		File:      "a.yaml", Line: 3,
+	}
+	for expr, want := range map[string]string{
+		"input.operation":                    "UPDATE",
+		"input.object.metadata.name":         "a",
+		"input.oldObject.metadata.name":      "old",
+		"input.namespace.metadata.name":      "shop",
+		"input.userInfo.username":            "alice",
+		"input.userInfo.uid":                 "7",
+		"input.userInfo.groups[0]":           "g",
+		"input.userInfo.extra.k[0]":          "v",
+		"input.commit.sha":                   "c0ffee",
+		"input.commit.author":                "Alice <a@example.com>",
+		"input.commit.message":               "m",
+		"input.commit.signers[0]":            "alice",
+		"input.commit.paths[0]":              "a.yaml",
+		"input.images[0].ref":                "web:1",
+		"input.images[0].digest":             "sha256:ab",
+		"input.images[0].authorities[0]":     "release",
+		"input.source.file":                  "a.yaml",
+		`sprintf("%d", [input.source.line])`: "3",
+		`sprintf("%v", [input.parameters])`:  "{}",
+		"concat(\",\", object.keys(input))":  "commit,images,namespace,object,oldObject,operation,parameters,source,userInfo",
+	} {
+		fs := load(t, "package acme\n\ndeny contains "+expr).Evaluate(t.Context(), in)
+		if len(fs) != 1 || fs[0].Message != want || fs[0].Reason != verdict.PolicyDenied {
+			t.Errorf("%s: findings = %v, want %q", expr, fs, want)
+			continue
+		}
+		if f := fs[0]; f.File != "a.yaml" || f.Line != 3 || f.Object != "shop/ConfigMap/a" || f.Stage != verdict.StagePolicy {
+			t.Errorf("%s: the finding points to %+v", expr, f)
+		}
+	}
+	bare := load(t, `package acme
+deny contains concat(",", object.keys(input))`).Evaluate(t.Context(), policy.Input{Object: []byte(configMap)})
+	if len(bare) != 1 || bare[0].Message != "object,operation,parameters" {
+		t.Errorf("what is not known is there: %v", bare)
+	}
+}
+
+// TestInputRefused wants no rule asked about an input that makes no sense.
+func TestInputRefused(t *testing.T) {
+	e := load(t, "package acme\n\nwarn contains \"asked\"", func(_ *policy.Set, o *policy.Options) { o.MaxObjectBytes = 200 })
+	object, big := []byte(configMap), []byte(`{"apiVersion":"v1","kind":"`+strings.Repeat("a", 200)+`"}`)
+	for name, in := range map[string]policy.Input{
+		"Nothing":       {},
+		"DeleteOfNew":   {Operation: policy.Delete, Object: object},
+		"DeleteWithNew": {Operation: policy.Delete, Object: object, OldObject: object},
+		"Operation":     {Operation: "CONNECT", Object: object},
+		"TooLarge":      {Object: big},
+		"OldTooLarge":   {Operation: policy.Update, Object: object, OldObject: big},
+		"OldBroken":     {Operation: policy.Update, Object: object, OldObject: []byte(`{"apiVersion":"v1","kind":"a","x":{"y":1,"y":2}}`)},
+		"Namespace":     {Object: object, Namespace: []byte(`7`)},
+		"BigNamespace":  {Object: object, Namespace: big},
+	} {
+		fs := e.Evaluate(t.Context(), in)
+		if len(fs) != 1 || fs[0].Reason != verdict.PolicyError || fs[0].Severity != verdict.Deny {
+			t.Errorf("%s: findings = %v, want one PolicyError", name, fs)
+		}
+	}
+}
+
+func TestReadsContext(t *testing.T) {
+	for rego, want := range map[string]bool{
+		`deny contains "x" if input.object.kind == "Pod"`:              false,
+		`deny contains input.parameters.x if input.operation == "a"`:   false,
+		`deny contains "x" if input.commit.sha == ""`:                  true,
+		`deny contains "x" if input.oldObject`:                         true,
+		`deny contains "x" if { some k in ["a"]; input[k] }`:           true,
+		`deny contains "x" if object.get(input, "images", []) == []`:   true,
+		"deny contains \"x\" if p\np if input.namespace.metadata.name": true,
+	} {
+		if got := load(t, "package acme\n\n"+rego).ReadsContext(); got != want {
+			t.Errorf("%s\nReadsContext() = %t, want %t", rego, got, want)
+		}
 	}
 }
