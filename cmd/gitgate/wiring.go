@@ -122,6 +122,10 @@ func (r renderer) Render(ctx context.Context, fsys fs.FS) ([]gate.Object, []verd
 	return render.Render(ctx, fsys, r.options)
 }
 
+func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
+	return render.FieldLine(fsys, src, field)
+}
+
 // evaluator adapts package policy to the gate.
 type evaluator struct{ engine *policy.Engine }
 

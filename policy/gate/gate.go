@@ -135,7 +135,29 @@ func (a *admission) begin(s verdict.Stage) {
 	}
 }
 
-func (a *admission) end(fs ...verdict.Finding) bool { return a.out.Stage(a.stage, a.start, fs...) }
+func (a *admission) end(fs ...verdict.Finding) bool {
+	a.locate(fs)
+	return a.out.Stage(a.stage, a.start, fs...)
+}
+
+// maxLocated bounds the findings whose field is looked up in its file.
+const maxLocated = 200
+
+// locate moves findings from the line of their object to that of their field.
+func (a *admission) locate(fs []verdict.Finding) {
+	if a.tree == nil {
+		return
+	}
+	for i, f := range fs[:min(len(fs), maxLocated)] {
+		if f.Field == "" || f.File == "" {
+			continue
+		}
+		j := slices.IndexFunc(a.objects, func(o Object) bool { return o.Source.File == f.File && o.Source.Line == f.Line })
+		if j >= 0 {
+			fs[i].Line = a.gate.cfg.Renderer.Line(a.tree, a.objects[j].Source, f.Field)
+		}
+	}
+}
 
 // crashed turns a panic into a denial. The stack goes nowhere near a user: it
 // may show what a secret held.

@@ -20,6 +20,9 @@ type CommitVerifier interface {
 // is the same: the gate then reuses what it found out about it.
 type Renderer interface {
 	Render(ctx context.Context, fsys fs.FS) ([]Object, []verdict.Finding)
+	// Line finds a field of a rendered object in its file, or the line of the
+	// object where the file does not tell.
+	Line(fsys fs.FS, src Source, field string) int
 }
 
 // An ImageVerifier proves who signed images. [image.Verifier] is one. Each run of
