@@ -316,6 +316,7 @@ func TestAttack_G16_UnsignedContent(t *testing.T) {
 		"Submodule":        {"A submodule's commit was signed by others.", with(plainMap, "sub", submodule), "", "sub"},
 		"SubmodulePath":    {"The path may not lead into one.", with(plainMap, "sub", submodule), "sub", "sub"},
 		"SubmoduleBase":    {"Nor may a base.", with("-- kustomization.yaml --\nresources:\n- sub/base\n", "sub", submodule), "", "kustomization.yaml:2"},
+		"WorkTree":         {"In a work tree it looks like a directory.", tree("-- sub/.git --\ngitdir: ../.git/modules/sub\n-- sub/a.yaml --\n" + configMap + "a\n"), "", "sub"},
 		"Filter":           {"A filter makes the content at checkout.", attributes("*.yaml filter=lfs diff=lfs"), "d", "d/kustomization.yaml"},
 		"FilterDir":        {"Patterns name directories too.", attributes("d/** filter=crypt"), "d", "d/kustomization.yaml"},
 		"FilterMacro":      {"And go by macros.", attributes("[attr]secret filter=crypt\n/d/*.yaml secret"), "d", "d/kustomization.yaml"},

@@ -26,23 +26,23 @@ type build struct {
 	findings []verdict.Finding
 }
 
-// build renders the kustomization of a directory.
-func (r *renderer) build(dir string) {
+// build renders the kustomization of a directory, which is in a file there.
+func (r *renderer) build(dir, file string) {
 	c := newCollector(r, dir)
 	w, p := c.directory(dir, false)
 	switch {
 	case p != nil:
-		r.findings.add(r.kustomizationIn(dir), *p)
+		r.findings.add(file, *p)
 		return
 	case r.findings.blocked:
 		return // kustomize never sees what was refused
 	}
 	if r.builds += w.builds; r.builds > r.options.Limits.Builds {
-		r.findings.add(c.kusts[dir].name, deny(verdict.LimitExceeded, 0, "more than %d kustomizations are included, repetitions counted", r.options.Limits.Builds))
+		r.findings.add(file, deny(verdict.LimitExceeded, 0, "more than %d kustomizations are included, repetitions counted", r.options.Limits.Builds))
 		return
 	}
 	if w.objects > r.options.Limits.Objects {
-		r.findings.add(c.kusts[dir].name, deny(verdict.LimitExceeded, 0, "more than %d objects are included, repetitions counted", r.options.Limits.Objects))
+		r.findings.add(file, deny(verdict.LimitExceeded, 0, "more than %d objects are included, repetitions counted", r.options.Limits.Objects))
 		return
 	}
 	if c.listsOnly() {
@@ -57,7 +57,7 @@ func (r *renderer) build(dir string) {
 		var size int
 		var p *problem
 		if b, size, p = c.run(r.ctx); p != nil {
-			r.findings.add(c.kusts[dir].name, *p)
+			r.findings.add(file, *p)
 			return
 		}
 		r.options.Cache.put(key, b, size)

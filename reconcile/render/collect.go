@@ -56,14 +56,21 @@ func newCollector(r *renderer, root string) *collector {
 	return &collector{r: r, root: root, inputs: map[string]input{}, kusts: map[string]*kustFile{}, weights: map[string]weight{}}
 }
 
-// kustomizationIn returns the path of the kustomization file of a directory.
-func (r *renderer) kustomizationIn(dir string) string {
+// kustomizationsIn returns the paths of the kustomization files of a directory,
+// which should be one at most.
+func (r *renderer) kustomizationsIn(dir string) ([]string, *problem) {
+	var files []string
 	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		if file := path.Join(dir, name); r.reader.exists(file) {
-			return file
+		file := path.Join(dir, name)
+		there, p := r.reader.exists(file)
+		if p != nil {
+			return nil, p
+		}
+		if there {
+			files = append(files, file)
 		}
 	}
-	return ""
+	return files, nil
 }
 
 // directory collects what one directory includes and returns its weight.
@@ -115,11 +122,9 @@ func (c *collector) load(dir string) (*kustFile, *problem) {
 	if p := c.r.reader.directory(dir); p != nil {
 		return nil, p
 	}
-	var names []string
-	for _, name := range konfig.RecognizedKustomizationFileNames() {
-		if file := path.Join(dir, name); c.r.reader.exists(file) {
-			names = append(names, file)
-		}
+	names, p := c.r.kustomizationsIn(dir)
+	if p != nil {
+		return nil, p
 	}
 	switch len(names) {
 	case 0:

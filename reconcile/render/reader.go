@@ -117,17 +117,31 @@ func (r *reader) directory(dir string) *problem {
 		notDir := deny(verdict.InvalidManifest, 0, "%s is not a directory", dir)
 		p = &notDir
 	}
+	if p == nil {
+		// A work tree shows a submodule as a directory with a .git of its own.
+		var nested bool
+		if nested, p = r.exists(path.Join(dir, ".git")); nested {
+			p = readProblem(dir, errSubmodule)
+		}
+	}
 	r.checked[dir] = p
 	return p
 }
 
-// exists reports whether something has this name, of whatever kind.
-func (r *reader) exists(name string) bool {
+// exists reports whether something has this name, of whatever kind. Not knowing is
+// a problem: what decides how a tree is read must not be overlooked.
+func (r *reader) exists(name string) (bool, *problem) {
 	if _, listed := r.modes[name]; listed {
-		return true
+		return true, nil
 	}
 	_, err := fs.Lstat(r.fsys, name)
-	return err == nil
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return false, readProblem(name, err)
 }
 
 // readDir lists a directory, sorted by name.
@@ -241,8 +255,8 @@ func (r *reader) hash(name string) (hash string, raw []byte, p *problem) {
 // attributes reads a .gitattributes file, which may be absent.
 func (r *reader) attributes(dir string) ([]byte, *problem) {
 	name := path.Join(dir, ".gitattributes")
-	if !r.exists(name) {
-		return nil, nil
+	if there, p := r.exists(name); p != nil || !there {
+		return nil, p
 	}
 	if _, p := r.stat(name); p != nil {
 		return nil, p

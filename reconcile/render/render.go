@@ -75,11 +75,7 @@ func (r *renderer) run() {
 		r.findings.add(root, *p)
 		return
 	}
-	if r.kustomizationIn(root) != "" {
-		r.build(root)
-	} else {
-		r.walk(root)
-	}
+	r.tree(root)
 	if r.findings.blocked {
 		return // a partial tree would only show errors that follow from the first ones
 	}
@@ -109,6 +105,19 @@ func (r *renderer) add(objects ...gate.Object) bool {
 	return true
 }
 
+// tree renders a directory as what it is. It reports whether to go on.
+func (r *renderer) tree(dir string) bool {
+	switch kustomizations, p := r.kustomizationsIn(dir); {
+	case p != nil:
+		r.findings.add(dir, *p)
+		return true
+	case len(kustomizations) > 0:
+		r.build(dir, kustomizations[0])
+		return !r.stop()
+	}
+	return r.walk(dir)
+}
+
 // walk reads a directory without a kustomization file.
 func (r *renderer) walk(dir string) bool {
 	entries, p := r.reader.readDir(dir)
@@ -135,11 +144,8 @@ func (r *renderer) entry(name string, mode fs.FileMode) bool {
 		return true
 	}
 	switch {
-	case mode.IsDir() && r.kustomizationIn(name) != "":
-		r.build(name)
-		return !r.stop()
 	case mode.IsDir():
-		return r.walk(name)
+		return r.tree(name)
 	case !isManifest(name):
 		return true
 	}
