@@ -5,6 +5,8 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"gitgate.dev/gitgate/policy/desired"
 )
 
 // resync looks at every object once an interval, one at a time and never faster
@@ -53,5 +55,28 @@ func (a *Applier) recheck(ctx context.Context, r *record) {
 		}
 	case err == nil && versionOf(live) >= r.version:
 		a.look(r, live)
+		if r.state == synced {
+			go a.disown(ctx, r.res, r.key, r.identity, r.mask, live)
+		}
+	}
+}
+
+// disown takes the ownership of fields that Git decides from everybody else. Who
+// applied our own content has changed nothing, and yet owns it: when Git drops the
+// field it would stay for one apply more. Failing is no harm, for apply compares
+// what is there and not who owns it.
+func (a *Applier) disown(ctx context.Context, res *resource, k key, id Identity, mask *desired.Mask, live map[string]any) {
+	fields, _ := lookup(live, []string{"metadata", "managedFields"})
+	list, _ := fields.([]any)
+	stay, foreign, err := mask.ForeignOwners(list, FieldManager)
+	if err != nil || len(foreign) == 0 || len(stay) == 0 { // an empty list would be no change but a reset
+		return
+	}
+	c, err := a.clients.as(id)
+	if err != nil {
+		return
+	}
+	if body, err := marshalPatch(map[string]any{"metadata": map[string]any{"managedFields": stay}}, live); err == nil {
+		_, _ = c.merge(ctx, res, k, body)
 	}
 }
