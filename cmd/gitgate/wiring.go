@@ -129,7 +129,7 @@ func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
 // evaluator adapts package policy to the gate.
 type evaluator struct{ engine *policy.Engine }
 
-func (e evaluator) ReadsContext() bool { return true }
+func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
 	images := make([]policy.Image, len(in.Images))
