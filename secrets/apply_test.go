@@ -138,7 +138,7 @@ func TestKeysAndOpenedServeManyGoroutines(t *testing.T) {
 	ssh := must[*sopskit.Age](t)(sopskit.NewAgeSSH())
 	keys := keysOf(t, ssh, x, pgp) // age moves native identities first, in place
 	raw := encrypt(t, "s.yaml", secretYAML, sopskit.For(x, pgp))
-	shared := open(t, "s.yaml", raw, keys)
+	shared := open(t, "s.yaml", raw, keysOf(t, x))
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

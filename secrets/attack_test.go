@@ -286,10 +286,11 @@ func TestAttack_S5_NothingIsLogged(t *testing.T) {
 		t.Cleanup(func() { logger.SetOutput(out) })
 	}
 	x := newAge(t)
-	raw := encrypt(t, "s.yaml", "kind: Thing\ndata:\n  a: "+canary+"\n  # c\n  b: x\n  list:\n    - y\n", sopskit.For(x))
+	raw := encrypt(t, "s.yaml", "kind: Thing\ndata:\n  a: "+canary+"\n  # c\n  b: x\n  list:\n    - y\n    - deep: z\n", sopskit.For(x))
 	// sops warns of comments that should be encrypted, and quotes them.
 	raw = setLine(t, raw, "    #ENC[", "    # "+canary)
 	raw = setLine(t, raw, "    list:", "    list:\n        # "+canary)
+	raw = replace(t, raw, "- deep: ", "- # "+canary+"\n          deep: ")
 	if !sopsAccepts(t, raw, x) || !strings.Contains(logged.String(), canary) {
 		t.Fatalf("sops logs no comment: this test shows nothing: %q", logged.String())
 	}
