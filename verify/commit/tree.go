@@ -138,13 +138,25 @@ func (s *snapshot) lookup(op, name string) (entry, error) {
 		if err != nil {
 			return fail(err)
 		}
-		found := slices.IndexFunc(entries, func(e entry) bool { return e.name == element })
-		if found < 0 {
+		found, ok := find(entries, element)
+		if !ok {
 			return fail(fs.ErrNotExist)
 		}
-		at = entries[found]
+		at = found
 	}
 	return at, nil
+}
+
+// find looks an entry up by name. Git sorts directories as if their names ended in
+// a slash, so that there are two places to look.
+func find(entries []entry, name string) (entry, bool) {
+	for _, key := range []string{name, name + "/"} {
+		i, ok := slices.BinarySearchFunc(entries, key, func(e entry, key string) int { return strings.Compare(e.key(), key) })
+		if ok {
+			return entries[i], true
+		}
+	}
+	return entry{}, false
 }
 
 // link returns a LinkError if e, at name, is a link or a submodule.
@@ -279,6 +291,19 @@ func (s *snapshot) TreeHash(dir string) string {
 		return ""
 	}
 	return e.hash.String()
+}
+
+// BlobHash returns the hash of a regular file in hex without reading it. Reading
+// it checks the hash; until then it is what the signed tree says.
+func (s *snapshot) BlobHash(name string) (string, error) {
+	e, err := s.lookup("stat", name)
+	if err != nil {
+		return "", err
+	}
+	if !fileMode(e.mode).IsRegular() {
+		return "", &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
+	}
+	return e.hash.String(), nil
 }
 
 // size asks the store, whose word is good enough for a listing.
