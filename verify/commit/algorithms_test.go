@@ -228,19 +228,22 @@ func TestSSHValidityOfHistory(t *testing.T) {
 func TestOpenPGPSubkeys(t *testing.T) {
 	day := 24 * time.Hour
 	for name, tc := range map[string]struct {
-		reason string
-		change func(*gitrepo.OpenPGPKey) error
-		sign   func(*gitrepo.OpenPGPKey) *gitrepo.OpenPGPKey
-		want   commit.Reason
+		reason      string
+		certifyOnly bool
+		change      func(*gitrepo.OpenPGPKey) error
+		sign        func(*gitrepo.OpenPGPKey) *gitrepo.OpenPGPKey
+		want        commit.Reason
 	}{
 		"Subkey":            {reason: "bound and cross-signed"},
 		"Primary":           {reason: "the primary key may sign too", sign: (*gitrepo.OpenPGPKey).Primary},
+		"CertifyOnly":       {reason: "its flags do not let it sign", certifyOnly: true, sign: (*gitrepo.OpenPGPKey).Primary, want: commit.BadSignature},
+		"SubkeyOfIt":        {reason: "the subkey's flags do", certifyOnly: true},
 		"PrimaryRevoked":    {reason: "it takes the subkey with it", change: func(k *gitrepo.OpenPGPKey) error { return k.Revoke(packet.KeyRetired, now().Add(-day)) }, want: commit.KeyRevoked},
 		"SubkeyRevoked":     {reason: "the subkey alone", change: func(k *gitrepo.OpenPGPKey) error { return k.RevokeSubkey(packet.KeySuperseded, now().Add(-day)) }, want: commit.KeyRevoked},
 		"SubkeyRevokedElse": {reason: "the primary key is untouched by it", change: func(k *gitrepo.OpenPGPKey) error { return k.RevokeSubkey(packet.KeyCompromised, now().Add(-day)) }, sign: (*gitrepo.OpenPGPKey).Primary},
 	} {
 		t.Run(name, func(t *testing.T) {
-			key := gitrepo.OpenPGP(t, gitrepo.OpenPGPOptions{Name: "alice", Email: "alice@example.com", SigningSubkey: true})
+			key := gitrepo.OpenPGP(t, gitrepo.OpenPGPOptions{Name: "alice", Email: "alice@example.com", SigningSubkey: true, CertifyOnly: tc.certifyOnly})
 			if tc.change != nil {
 				if err := tc.change(key); err != nil {
 					t.Fatal(err)

@@ -3,7 +3,6 @@ package commit
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -23,7 +22,7 @@ func (k *keyring) proveOpenPGP(armored string, payload []byte) proof {
 	if f != nil {
 		return proof{fault: f}
 	}
-	if f := weakSignaturePacket(body); f != nil {
+	if f := checkSignaturePacket(body); f != nil {
 		return proof{fault: f}
 	}
 	sig, f := readSignature(body)
@@ -77,7 +76,7 @@ func dearmor(armored, begin, end string) ([]byte, *fault) {
 	return body, nil
 }
 
-// readSignature reads exactly one signature packet.
+// readSignature reads the one packet that checkSignaturePacket found.
 func readSignature(body []byte) (*packet.Signature, *fault) {
 	packets := packet.NewReader(bytes.NewReader(body))
 	p, err := packets.NextWithUnsupported()
@@ -91,12 +90,7 @@ func readSignature(body []byte) (*packet.Signature, *fault) {
 	if !ok {
 		return nil, faultf(BadSignature, "a packet that is not a signature")
 	}
-	if _, err := packets.NextWithUnsupported(); !errors.Is(err, io.EOF) {
-		return nil, faultf(BadSignature, "more than one packet in the signature")
-	}
 	switch {
-	case sig.Version != 4 && sig.Version != 6:
-		return nil, faultf(UnsupportedSignature, "signature packet of version %d", sig.Version)
 	case sig.SigType != packet.SigTypeBinary:
 		// A text signature covers the bytes with their line ends changed.
 		return nil, faultf(BadSignature, "signature of type %#x, not over the bytes as they are", uint8(sig.SigType))
@@ -104,59 +98,6 @@ func readSignature(body []byte) (*packet.Signature, *fault) {
 		return nil, faultf(BadSignature, "the signature has a critical notation of unknown meaning")
 	}
 	return sig, nil
-}
-
-// weakSignaturePacket looks at the algorithms of a signature packet itself,
-// because the library does not say which weak one it refused to read. What it
-// cannot make out is left to readSignature.
-func weakSignaturePacket(body []byte) *fault {
-	content := packetContent(body)
-	var key, hash byte
-	switch {
-	case len(content) > 4 && content[0] >= 4:
-		key, hash = content[2], content[3]
-	case len(content) > 17 && (content[0] == 2 || content[0] == 3):
-		key, hash = content[15], content[16]
-	default:
-		return nil
-	}
-	if packet.PublicKeyAlgorithm(key) == packet.PubKeyAlgoDSA {
-		return faultf(WeakCryptography, "DSA signatures are refused: use Ed25519 or RSA of 3072 bits or more")
-	}
-	switch hash { // RFC 9580, section 9.5
-	case 1, 2, 3:
-		return faultf(WeakCryptography, "the signature's digest is %s: use SHA-256 or better",
-			map[byte]string{1: "MD5", 2: "SHA-1", 3: "RIPEMD-160"}[hash])
-	}
-	return nil
-}
-
-// packetContent returns the content of the first packet, or nothing. Signature
-// packets are small, so partial lengths are not followed (RFC 9580, section 4.2).
-func packetContent(b []byte) []byte {
-	if len(b) < 3 || b[0]&0x80 == 0 {
-		return nil
-	}
-	if b[0]&0x40 == 0 { // legacy format
-		switch b[0] & 3 {
-		case 0:
-			return b[2:]
-		case 1:
-			return b[3:]
-		case 2:
-			return b[min(5, len(b)):]
-		}
-		return nil
-	}
-	switch {
-	case b[1] < 192:
-		return b[2:]
-	case b[1] < 224:
-		return b[3:]
-	case b[1] == 255:
-		return b[min(6, len(b)):]
-	}
-	return nil
 }
 
 func verifies(pub *packet.PublicKey, sig *packet.Signature, payload []byte) bool {

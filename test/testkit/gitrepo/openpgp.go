@@ -46,6 +46,8 @@ type OpenPGPOptions struct {
 	Lifetime time.Duration
 	// SigningSubkey adds a subkey that makes the signatures.
 	SigningSubkey bool
+	// CertifyOnly leaves the flag for signing off the primary key.
+	CertifyOnly bool
 }
 
 // An OpenPGPKey is a key pair that signs. Its methods return changed copies that
@@ -88,6 +90,11 @@ func NewOpenPGP(o OpenPGPOptions) (*OpenPGPKey, error) {
 	if o.Algorithm != PGPEd25519v6 {
 		k.entity.Subkeys = nil // those for encryption are of no use here
 	}
+	if o.CertifyOnly {
+		if err := k.certifyOnly(config); err != nil {
+			return nil, err
+		}
+	}
 	if o.SigningSubkey {
 		sub := *config
 		sub.KeyLifetimeSecs = 0
@@ -96,6 +103,17 @@ func NewOpenPGP(o OpenPGPOptions) (*OpenPGPKey, error) {
 		}
 	}
 	return k, nil
+}
+
+// certifyOnly signs the user ID anew without the flag.
+func (k *OpenPGPKey) certifyOnly(config *packet.Config) error {
+	for _, id := range k.entity.Identities {
+		id.SelfSignature.FlagSign = false
+		if err := id.SelfSignature.SignUserId(id.UserId.Id, k.entity.PrimaryKey, k.entity.PrivateKey, config); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o OpenPGPOptions) config() (*packet.Config, error) {
