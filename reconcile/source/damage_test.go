@@ -1,6 +1,10 @@
 package source_test
 
 import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -151,6 +155,33 @@ func TestDamageWhileOpen(t *testing.T) {
 	}
 	if n, _ := walk(t, fetch(t, r)); n != 1 {
 		t.Errorf("%d commits after the clone was replaced", n)
+	}
+}
+
+// An index that is whole but points at other objects: nothing but the hash of
+// what is read can tell.
+func TestForgedIndexIsNotServed(t *testing.T) {
+	s := gitserver.New(t, gitserver.Options{})
+	up := newUpstream(t, s, "a.git")
+	for i := range 8 {
+		up.write(fmt.Sprint("f", i), fmt.Sprint("content ", i))
+	}
+	up.push()
+	dir := t.TempDir()
+	fetch(t, open(t, openCache(t, dir), source.Options{URL: s.URL("a.git")}))
+	edit(t, one(t, dir, "objects/pack/*.idx"), func(b []byte) []byte {
+		n := int(binary.BigEndian.Uint32(b[8+255*4:]))
+		offsets := b[8+256*4+n*24:][:4*n]
+		rotated := append(bytes.Clone(offsets[4:]), offsets[:4]...)
+		copy(offsets, rotated)
+		sum := sha1.Sum(b[:len(b)-20])
+		return append(b[:len(b)-20], sum[:]...)
+	})
+	r := open(t, openCache(t, dir), source.Options{URL: s.URL("a.git")})
+	_, err := r.Fetch(t.Context())
+	wantReason(t, err, source.HashMismatch)
+	if n, files := walk(t, fetch(t, r)); n != 1 || files["f3"] != "content 3" {
+		t.Errorf("after the clone was replaced: %d commits, files %v", n, files)
 	}
 }
 

@@ -73,6 +73,29 @@ func TestAttack_G18_RedirectsKeepCredentialsHome(t *testing.T) {
 	}
 }
 
+// A 307 would carry the request's body, and another repository's content back.
+func TestAttack_G18_RequestsAreNotRedirectedEvenOnTheSameHost(t *testing.T) {
+	for _, command := range []string{"ls-refs", "fetch"} {
+		t.Run("G18/"+command, func(t *testing.T) {
+			s := gitserver.New(t, gitserver.Options{})
+			up := newUpstream(t, s, "a.git")
+			up.push()
+			up.git("clone", "-q", "--bare", up.bare, s.Root()+"/other.git")
+			r := open(t, openCache(t, t.TempDir()), source.Options{URL: s.URL("a.git")})
+			s.Inject(gitserver.Fault{On: command, Times: 1, Handler: func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "/other.git/git-upload-pack", http.StatusTemporaryRedirect)
+			}})
+			_, err := r.Fetch(t.Context())
+			wantReason(t, err, source.SourceUnavailable)
+			for _, q := range s.Requests() {
+				if strings.HasPrefix(q.Path, "/other.git") {
+					t.Errorf("the redirect was followed to %s", q.Path)
+				}
+			}
+		})
+	}
+}
+
 func TestNoErrorHoldsACredential(t *testing.T) {
 	echo := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")

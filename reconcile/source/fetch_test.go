@@ -163,6 +163,33 @@ func TestFetchForcePushedHistory(t *testing.T) {
 	}
 }
 
+// The server has dropped the commit that we had. It is told of older ones, and
+// so need not send everything again.
+func TestFetchForcePushedHistoryIsIncremental(t *testing.T) {
+	s := gitserver.New(t, gitserver.Options{})
+	up := newUpstream(t, s, "a.git")
+	for i := range 300 {
+		up.write(fmt.Sprint("f", i), gitserver.Hash("blob", fmt.Append(nil, i)))
+	}
+	for range 4 {
+		up.push()
+	}
+	r := open(t, openCache(t, t.TempDir()), source.Options{URL: s.URL("a.git")})
+	fetch(t, r)
+	requests := s.Requests()
+	whole := requests[len(requests)-1].Sent
+	up.git("reset", "-q", "--hard", "HEAD~2")
+	up.write("counter", "other")
+	up.pushAll()
+	up.git("--git-dir", up.bare, "reflog", "expire", "--expire=now", "--all")
+	up.git("--git-dir", up.bare, "gc", "-q", "--prune=now")
+	fetch(t, r)
+	requests = s.Requests()
+	if got := requests[len(requests)-1].Sent; got > whole*3/4 {
+		t.Errorf("after a force push %d bytes were sent; the whole clone took %d", got, whole)
+	}
+}
+
 func TestFetchRollbackTags(t *testing.T) {
 	for name, v0 := range map[string]bool{"Version2": false, "Version0": true} {
 		t.Run(name, func(t *testing.T) {
@@ -268,6 +295,13 @@ func TestFetchSharesTheClone(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 					return
+				}
+				owner := fmt.Sprintf("team/%p", u)
+				if err := u.SetApplied(owner, res.Head); err != nil {
+					t.Error(err)
+				}
+				if got, err := u.Applied(owner); err != nil || got != res.Head {
+					t.Errorf("applied = %s, %v; want %s", got, err, res.Head)
 				}
 				if n, _ := walk(t, res); n != 3+round || !res.Changed {
 					t.Errorf("%d commits, changed %t; want %d and true", n, res.Changed, 3+round)

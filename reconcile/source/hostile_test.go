@@ -128,6 +128,10 @@ func TestAttack_G17_HostilePack(t *testing.T) {
 			"The header promises more objects than allowed; no memory may be reserved for them.",
 			gitserver.SumPack(binary.BigEndian.AppendUint32([]byte("PACK\x00\x00\x00\x02"), 0xffffffff)), source.LimitExceeded,
 		},
+		"ObjectCountTrue": {
+			"A pack that really has more objects than allowed.",
+			h.pack(repeat(gitserver.PackEntry{Type: gitserver.Blob, Data: []byte("x")}, limits.Objects)...), source.LimitExceeded,
+		},
 		"TooLarge": {
 			"The pack is larger than PackBytes on the wire.",
 			h.pack(repeat(gitserver.PackEntry{Type: gitserver.Blob, Size: 1 << 20, Deflated: noise(1 << 20)}, 3)...), source.LimitExceeded,
@@ -347,6 +351,55 @@ func TestAttack_G17_HostileReferences(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestAttack_G17_HostileFetchAnswer(t *testing.T) {
+	h := newHistory(t)
+	for name, tc := range map[string]struct {
+		reason string
+		answer func(io.Writer)
+		want   source.Reason
+	}{
+		"EndlessProgress": {"Progress counts against the limit too.", func(w io.Writer) {
+			gitserver.WritePackets(w, "packfile\n")
+			gitserver.WriteSideband(w, 2, make([]byte, 8<<20))
+		}, source.LimitExceeded},
+		"EndlessPack": {"A pack that does not end.", func(w io.Writer) {
+			gitserver.WritePackets(w, "packfile\n")
+			gitserver.WriteSideband(w, 1, append(h.pack()[:12:12], make([]byte, 8<<20)...))
+		}, source.MalformedObject},
+		"UnknownBand": {"There is no band 4.", func(w io.Writer) {
+			gitserver.WritePackets(w, "packfile\n")
+			gitserver.WriteSideband(w, 4, []byte("x"))
+		}, source.SourceUnavailable},
+		"EmptyPacket": {"A packet without its band.", func(w io.Writer) {
+			gitserver.WritePackets(w, "packfile\n", "")
+		}, source.SourceUnavailable},
+		"Failure": {"The server gives up in the middle.", func(w io.Writer) {
+			gitserver.WritePackets(w, "packfile\n")
+			gitserver.WriteSideband(w, 1, h.pack()[:30])
+			gitserver.WriteSideband(w, 3, []byte("out of memory"))
+		}, source.SourceUnavailable},
+		"NoPack":       {"Nothing.", func(w io.Writer) { gitserver.WritePackets(w, gitserver.Flush) }, source.SourceUnavailable},
+		"Acknowledged": {"A negotiation that nobody asked for.", func(w io.Writer) { gitserver.WritePackets(w, "acknowledgments\n", "NAK\n", gitserver.Flush) }, source.SourceUnavailable},
+		"PackURIs":     {"Packs from elsewhere were not asked for.", func(w io.Writer) { gitserver.WritePackets(w, "packfile-uris\n") }, source.SourceUnavailable},
+		"Garbage":      {"Not the protocol.", func(w io.Writer) { _, _ = io.WriteString(w, "zzzz") }, source.SourceUnavailable},
+		"Length3":      {"A length that no packet has.", func(w io.Writer) { _, _ = io.WriteString(w, "0003") }, source.SourceUnavailable},
+	} {
+		t.Run("G17/"+name, func(t *testing.T) {
+			script := h.script(h.pack())
+			script.RawFetch = tc.answer
+			s := gitserver.New(t, gitserver.Options{Handler: &script})
+			r := open(t, openCache(t, t.TempDir()), source.Options{URL: s.URL("a.git"), Limits: limits})
+			_, err := r.Fetch(t.Context())
+			if err == nil {
+				t.Fatalf("%s\nthe answer was accepted", tc.reason)
+			}
+			wantReason(t, err, tc.want)
+			script.RawFetch = nil
+			fetch(t, r)
+		})
 	}
 }
 

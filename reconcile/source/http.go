@@ -148,6 +148,9 @@ func (r *httpRemote) do(ctx context.Context, method, target string, body []byte,
 	req.Header.Set("User-Agent", agent)
 	req.Header.Set("Git-Protocol", "version=2")
 	req.Header.Set("Accept", want)
+	// An empty list is not sent. It tells net/http that the request may be
+	// repeated when an idle connection turns out to be dead: all of ours may.
+	req.Header["Idempotency-Key"] = nil
 	if body != nil {
 		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
 	}

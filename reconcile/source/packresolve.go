@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
@@ -131,13 +132,23 @@ func (x *indexer) reread(i int32) ([]byte, error) {
 	return data, nil
 }
 
+// inflaters are zlib readers to be used again: their tables take longer to make
+// than most objects take to inflate.
+var inflaters sync.Pool
+
 // inflate reads one zlib stream that must hold exactly size bytes.
 func inflate(r io.Reader, size int64) ([]byte, error) {
-	z, err := zlib.NewReader(r)
+	z, ok := inflaters.Get().(io.ReadCloser)
+	var err error
+	if ok {
+		err = z.(zlib.Resetter).Reset(r, nil)
+	} else {
+		z, err = zlib.NewReader(r)
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer closeQuietly(z)
+	defer inflaters.Put(z)
 	var b bytes.Buffer
 	// The buffer grows with what is there, not with what is promised.
 	b.Grow(int(min(size, 64<<10)) + bytes.MinRead)

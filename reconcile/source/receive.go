@@ -71,7 +71,11 @@ func (c *clone) store(temp string, x *index) (*pack, error) {
 	if err := os.Rename(temp, filepath.Join(c.packDir(), name+packSuffix)); err != nil {
 		return nil, err
 	}
-	if err := c.writeFile(filepath.Join(c.packDir(), name+indexSuffix), x.encode(), false); err != nil {
+	file, err := os.CreateTemp(c.tempDir(), "index-")
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(filepath.Join(c.packDir(), name+indexSuffix), file, x.encode(), false); err != nil {
 		return nil, err
 	}
 	return openPack(c.packDir(), name, false)
@@ -109,13 +113,10 @@ func (c *clone) replace(keep []*pack, p *pack) error {
 	return nil
 }
 
-// writeFile writes a file whole or not at all; with durable, it is there after
-// a power failure as well.
-func (c *clone) writeFile(path string, content []byte, durable bool) (err error) {
-	temp, err := os.CreateTemp(c.tempDir(), "file-")
-	if err != nil {
-		return err
-	}
+// writeFile gives a file new content, whole or not at all, by way of a temporary
+// file, which it closes. With durable, the content is there after a power
+// failure as well.
+func writeFile(path string, temp *os.File, content []byte, durable bool) (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, os.Remove(temp.Name()))

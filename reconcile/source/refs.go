@@ -4,13 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
 // The two kinds of references that a clone has. Their names are hashes of
@@ -31,8 +29,13 @@ func (c *clone) refFile(kind, name string) string {
 	return filepath.Join(c.refDir(kind), hex.EncodeToString(sum[:20]))
 }
 
-func (c *clone) writeRef(kind, name string, h plumbing.Hash) error {
-	return c.writeFile(c.refFile(kind, name), []byte(h.String()+"\n"), kind == appliedRefs)
+// writeHead notes where a branch is. The lock must be held.
+func (c *clone) writeHead(branch string, h plumbing.Hash) error {
+	temp, err := os.CreateTemp(c.tempDir(), "ref-")
+	if err != nil {
+		return err
+	}
+	return writeFile(c.refFile(headRefs, branch), temp, []byte(h.String()+"\n"), false)
 }
 
 // readRefFile reads a reference; the zero hash if there is none.
@@ -107,13 +110,12 @@ func (c *clone) haves() ([]plumbing.Hash, error) {
 	}
 	for _, tip := range tips {
 		add(tip)
-		h := tip
-		for step := 1; step <= haveSteps; step++ {
-			commit, err := object.GetCommit(o, h)
-			if err != nil || len(commit.ParentHashes) == 0 {
+		for h, step := tip, 1; step <= haveSteps; step++ {
+			var ok bool
+			if h, ok = o.firstParent(h); !ok {
 				break
 			}
-			if h = commit.ParentHashes[0]; step&(step-1) == 0 {
+			if step&(step-1) == 0 {
 				add(h)
 			}
 		}
@@ -121,21 +123,42 @@ func (c *clone) haves() ([]plumbing.Hash, error) {
 	return out, nil
 }
 
+// firstParent returns a commit's first parent, if it has one and is one.
+func (o *Objects) firstParent(h plumbing.Hash) (parent plumbing.Hash, ok bool) {
+	commit, err := o.read(h)
+	if err != nil || commit.kind != plumbing.CommitObject {
+		return plumbing.ZeroHash, false
+	}
+	n := 0
+	links(commit.kind, commit.data, func(to plumbing.Hash) bool {
+		n++
+		parent = to
+		return n < 2 // the tree comes first
+	})
+	return parent, n == 2
+}
+
 // applied reads what SetApplied wrote.
 func (c *clone) applied(owner string) (plumbing.Hash, error) {
 	return readRefFile(c.refFile(appliedRefs, owner))
 }
 
+// setApplied takes no lock, lest it wait for a fetch. So its temporary file is
+// not where the holder of the lock sweeps.
 func (c *clone) setApplied(owner string, h plumbing.Hash) error {
 	if err := c.layout(); err != nil {
 		return err
 	}
+	file := c.refFile(appliedRefs, owner)
 	if h == plumbing.ZeroHash {
-		err := os.Remove(c.refFile(appliedRefs, owner))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("forget what was applied: %w", err)
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
 		}
-		return nil
+		return syncDir(filepath.Dir(file))
 	}
-	return c.writeRef(appliedRefs, owner, h)
+	temp, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return writeFile(file, temp, []byte(h.String()+"\n"), true)
 }

@@ -276,7 +276,7 @@ func (r *Repository) download(ctx context.Context, s session, head plumbing.Hash
 	if missing := c.lacking(wants); len(missing) > 0 {
 		return problemf(IncompleteHistory, "the server did not send %s, which it lists", missing[0])
 	}
-	if err := c.writeRef(headRefs, r.branch, head); err != nil {
+	if err := c.writeHead(r.branch, head); err != nil {
 		return err
 	}
 	return c.tidy()
