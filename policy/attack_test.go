@@ -130,10 +130,10 @@ func TestAttack_O3_CostBomb(t *testing.T) {
 // stuck too often answers at once, and recovers when the evaluations end.
 func TestAttack_O3_Uninterruptible(t *testing.T) {
 	tree := func(x string) string {
-		return strings.ReplaceAll(doubling(25, `[input.object.data.n, "a"]`, `[%[2]s, %[2]s]`), "x", x)
+		return strings.ReplaceAll(doubling(24, `[input.object.data.n, "a"]`, `[%[2]s, %[2]s]`), "x", x)
 	}
 	e := load(t, "package acme\n\n"+tree("x")+tree("y")+
-		"deny contains \"no\" if {\n\tinput.object.metadata.name == \"bomb\"\n\tx25 < y25\n}",
+		"deny contains \"no\" if {\n\tinput.object.metadata.name == \"bomb\"\n\tx24 < y24\n}",
 		func(_ *policy.Set, o *policy.Options) { o.Timeout = 30 * time.Millisecond })
 	bomb := []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"bomb"},"data":{"n":"1"}}`)
 	var atOnce bool

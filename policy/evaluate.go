@@ -65,12 +65,12 @@ func newEngine(sets []*set, opts Options) *Engine {
 	return e
 }
 
-// ReadsContext reports whether a verdict may depend on more than the object and
-// the operation: on the old object, the namespace, the commit, the images, the
-// user or the source. Where it does not, verdicts may be kept by object.
+// ReadsContext reports whether a verdict may depend on more than the object: on
+// the operation, the old object, the namespace, the commit, the images, the user
+// or the source. Where it does not, verdicts on new objects may be kept by object.
 func (e *Engine) ReadsContext() bool {
 	return slices.ContainsFunc(e.sets, func(s *set) bool {
-		for _, key := range []string{"oldObject", "namespace", "commit", "images", "userInfo", "source"} {
+		for _, key := range []string{"operation", "oldObject", "namespace", "commit", "images", "userInfo", "source"} {
 			if s.reads.key(key) != nil {
 				return true
 			}

@@ -283,7 +283,8 @@ func TestInputRefused(t *testing.T) {
 func TestReadsContext(t *testing.T) {
 	for rego, want := range map[string]bool{
 		`deny contains "x" if input.object.kind == "Pod"`:              false,
-		`deny contains input.parameters.x if input.operation == "a"`:   false,
+		`deny contains input.parameters.x if input.object.kind`:        false,
+		`deny contains "x" if input.operation == "a"`:                  true,
 		`deny contains "x" if input.commit.sha == ""`:                  true,
 		`deny contains "x" if input.oldObject`:                         true,
 		`deny contains "x" if { some k in ["a"]; input[k] }`:           true,
