@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -39,8 +40,13 @@ func run() error {
 		return fmt.Errorf("%w: run make build first", err)
 	}
 
-	out := newTranscript(os.Stdout)
-	out.title("Setting up: a Kubernetes control plane, a Git server, a registry, keys")
+	return show(ctx, os.Stdout, binary, *keep)
+}
+
+// show sets everything up, plays the acts and tidies up.
+func show(ctx context.Context, w io.Writer, binary string, keep bool) error {
+	out := newTranscript(w)
+	out.title("Setting up")
 	setup, cancel := context.WithTimeout(ctx, 30*time.Minute) // the first run builds the control plane
 	defer cancel()
 	l, err := lab.Start(setup, lab.Options{Gitgate: binary, Cluster: cluster.Options{Nodes: 1}, Progress: out.progress()})
@@ -49,7 +55,7 @@ func run() error {
 	}
 	d := &demo{Lab: l, out: out}
 	err = d.play(ctx)
-	if err == nil && *keep {
+	if err == nil && keep {
 		err = d.stay(ctx)
 	}
 	return errors.Join(err, l.Close())
@@ -70,7 +76,7 @@ func (d *demo) play(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", a.title, err)
 		}
 	}
-	d.out.title(fmt.Sprintf("Everything happened as told, in %s", time.Since(start).Round(time.Second)))
+	d.out.end("Everything happened as told, in %.0fs.", time.Since(start).Seconds())
 	return nil
 }
 
@@ -80,7 +86,7 @@ func (d *demo) stay(ctx context.Context) error {
 	if err := d.writeKeys(keys); err != nil {
 		return err
 	}
-	d.out.title("Left running; press Ctrl-C to end it")
+	d.out.end("Left running; press Ctrl-C to end it.")
 	d.out.line("export KUBECONFIG=%s", d.Cluster.Kubeconfig())
 	d.out.line("git clone %s        # the bare repository that is served as %s", d.Repo.Dir, d.URL())
 	d.out.line("ls %s        # alice.asc and bob sign commits, cosign.key signs images, age.agekey reads secrets", keys)

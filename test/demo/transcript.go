@@ -16,8 +16,9 @@ type transcript struct {
 	step   int
 }
 
-func newTranscript(out *os.File) *transcript {
-	return &transcript{out: out, colour: term.IsTerminal(int(out.Fd())) && os.Getenv("NO_COLOR") == ""}
+func newTranscript(out io.Writer) *transcript {
+	f, ok := out.(*os.File)
+	return &transcript{out: out, colour: ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""}
 }
 
 func (t *transcript) paint(code, s string) string {
@@ -28,12 +29,20 @@ func (t *transcript) paint(code, s string) string {
 }
 
 func (t *transcript) title(s string) {
-	fmt.Fprintf(t.out, "\n%s\n", t.paint("1", fmt.Sprintf("%d. %s", t.step, s)))
+	if t.step > 0 {
+		s = fmt.Sprintf("%d. %s", t.step, s)
+	}
+	fmt.Fprintf(t.out, "\n%s\n", t.paint("1", s))
 	t.step++
 }
 
 func (t *transcript) line(format string, args ...any) {
 	fmt.Fprintf(t.out, "   "+format+"\n", args...)
+}
+
+// end prints the last line.
+func (t *transcript) end(format string, args ...any) {
+	fmt.Fprintf(t.out, "\n%s\n", t.paint("1", fmt.Sprintf(format, args...)))
 }
 
 // good and bad lines say what the gate answered.
