@@ -92,7 +92,7 @@ func (f *parsedFile) list(d document, top map[string]any, kind string, items any
 			f.problems = append(f.problems, deny(verdict.InvalidManifest, node.Line, "items[%d] of %s is not an object", i, kind))
 			continue
 		}
-		if k, _ := o["kind"].(string); strings.HasSuffix(k, "List") && o["items"] != nil {
+		if k, _ := o["kind"].(string); strings.HasSuffix(k, "List") && has(o, "items") {
 			f.problems = append(f.problems, deny(verdict.InvalidManifest, node.Line, "items[%d] of %s is a list itself; lists do not nest", i, kind))
 			continue
 		}
@@ -100,12 +100,14 @@ func (f *parsedFile) list(d document, top map[string]any, kind string, items any
 	}
 }
 
+func has(o map[string]any, field string) bool {
+	_, there := o[field]
+	return there
+}
+
 // typed gives an item the type that a list of one kind implies.
 func typed(item, list map[string]any, kind string) map[string]any {
-	if _, has := item["kind"]; has || kind == "List" {
-		return item
-	}
-	if _, has := item["apiVersion"]; has {
+	if has(item, "kind") || has(item, "apiVersion") || kind == "List" {
 		return item
 	}
 	out := maps.Clone(item)
@@ -125,7 +127,7 @@ func (f *parsedFile) object(o map[string]any, node *yamlv3.Node, index int) {
 	if blocked {
 		return
 	}
-	if _, has := o["status"]; has {
+	if has(o, "status") {
 		o = maps.Clone(o)
 		delete(o, "status")
 	}
@@ -189,7 +191,7 @@ func (c *objectCheck) judge(o map[string]any) {
 			}
 		}
 	}
-	if _, has := o["status"]; has {
+	if has(o, "status") {
 		p := deny(verdict.InvalidManifest, lineOf(c.node, "status", c.line), "status is set by controllers and left out; remove it")
 		p.severity, p.field = verdict.Warn, "status"
 		c.problems = append(c.problems, p)

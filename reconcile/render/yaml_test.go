@@ -123,7 +123,7 @@ func TestAttack_Y3_Lists(t *testing.T) {
 		where           string
 	}{
 		"Nested":         {"A list in a list hides its items from who flattens once.", "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: List\n  items: [" + pod + "]\n", verdict.InvalidManifest, "a.yaml:4"},
-		"NestedTyped":    {"A PodList nests as well.", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: PodList, items: [" + pod + "]}\n", verdict.InvalidManifest, "a.yaml:4"},
+		"NestedTyped":    {"A PodList nests as well.", "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: PodList, metadata: {name: x}, items: [" + pod + "]}\n", verdict.InvalidManifest, "a.yaml:4"},
 		"ExtraField":     {"What a list says beside its items would be lost.", "apiVersion: v1\nkind: List\nspec: {hostPID: true}\nitems: [" + pod + "]\n", verdict.InvalidManifest, "a.yaml:3"},
 		"ItemsNoList":    {"Items must be a list.", "apiVersion: v1\nkind: List\nitems: " + pod + "\n", verdict.InvalidManifest, "a.yaml:3"},
 		"ScalarItem":     {"Of objects.", "apiVersion: v1\nkind: List\nitems:\n- " + pod + "\n- pod\n", verdict.InvalidManifest, "a.yaml:5"},
