@@ -148,6 +148,9 @@ func (k *Keys) addPGP(name string, entry []byte) error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err == nil && block.Type == openpgp.PublicKeyType {
+			continue // people keep both halves in one file
+		}
 		if err != nil || block.Type != openpgp.PrivateKeyType {
 			return problem(SecretUndecryptable, name, "this is not an armored OpenPGP private key; export it with gpg --export-secret-keys --armor")
 		}

@@ -1,6 +1,7 @@
 package secrets_test
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
 
@@ -13,8 +14,9 @@ import (
 func TestNewKeys(t *testing.T) {
 	x, y, pgp, pgp2 := newAge(t), newAge(t), newPGP(t), newPGP(t)
 	ssh := must[*sopskit.Age](t)(sopskit.NewAgeSSH())
-	two := append(must[[]byte](t)(pgp.PrivateKey()), "\n\n"...)
-	two = append(two, must[[]byte](t)(pgp2.PrivateKey())...)
+	two := bytes.Join([][]byte{ // people keep public halves in the same file
+		must[[]byte](t)(pgp.PrivateKey()), must[[]byte](t)(pgp2.PublicKey()), must[[]byte](t)(pgp2.PrivateKey()),
+	}, []byte("\n\n"))
 	keys, err := secrets.NewKeys(map[string][]byte{
 		"a.agekey": append(append(x.PrivateKey(), "\r\n# next\r\n"...), y.PrivateKey()...),
 		"b.agekey": ssh.PrivateKey(), "c.asc": two,
@@ -64,6 +66,7 @@ func TestNewKeysRefuses(t *testing.T) {
 		"Plugin":      {"Plugins are programs.", one("a.agekey", "AGE-PLUGIN-YUBIKEY-1QQQ"), secrets.KeyServiceDenied, "a.agekey"},
 		"Passphrase":  {"Nobody types it.", one("a.agekey", "age-encryption.org/v1\n-> scrypt"), secrets.SecretUndecryptable, "a.agekey"},
 		"SSHGarbage":  {"No key.", one("a.agekey", "-----BEGIN OPENSSH PRIVATE KEY-----\n"+canary), secrets.SecretUndecryptable, "a.agekey"},
+		"PublicKey":   {"Half of a key.", one("a.asc", string(must[[]byte](t)(pgp.PublicKey()))), secrets.SecretUndecryptable, "a.asc"},
 		"NotArmored":  {"No armor.", one("a.asc", canary), secrets.SecretUndecryptable, "a.asc"},
 		"CutArmor":    {"Half a key.", one("a.asc", string(open[:len(open)/2])), secrets.SecretUndecryptable, "a.asc"},
 		"Locked":      {"Nobody types the passphrase.", one("a.asc", string(locked)), secrets.SecretUndecryptable, "a.asc"},

@@ -136,6 +136,22 @@ func (p *PGP) PrivateKey() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// PublicKey returns the armored public key.
+func (p *PGP) PublicKey() ([]byte, error) {
+	var b bytes.Buffer
+	w, err := pgparmor.Encode(&b, openpgp.PublicKeyType, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.entity.Serialize(w); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
 // LockedPrivateKey returns the private key protected by a passphrase. The pair
 // itself stays usable.
 func (p *PGP) LockedPrivateKey(passphrase []byte) ([]byte, error) {
