@@ -236,7 +236,9 @@ func (p *commitPrinter) print(r commit.Result) error {
 		line.Signer = r.Signer
 	}
 	if p.json {
-		return json.NewEncoder(p.out).Encode(line)
+		encoder := json.NewEncoder(p.out)
+		encoder.SetEscapeHTML(false) // addresses stand in angle brackets
+		return encoder.Encode(line)
 	}
 	return p.text(line)
 }

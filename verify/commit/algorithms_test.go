@@ -312,3 +312,14 @@ func TestSignaturesOverOtherBytes(t *testing.T) {
 		})
 	}
 }
+
+// A signature over the SHA-256 form of a commit is not one over these bytes.
+func TestSignatureOfAnotherHash(t *testing.T) {
+	f := newFixture(t)
+	head := f.signed(people().alice, "a", func(c *gitrepo.Change) { c.SignatureHeader = "gpgsig-sha256" })
+	res := f.verifier().VerifyCommit(t.Context(), f.Objects(), head)
+	if res.Status != commit.Unsupported || !strings.Contains(res.Message, "gpgsig-sha256") {
+		t.Errorf("result %+v, want unsupported", res)
+	}
+	f.neverLaxer(head, res, f.publicKeys(), "")
+}

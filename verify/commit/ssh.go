@@ -37,6 +37,11 @@ func (k *keyring) proveSSH(armored string, payload []byte) proof {
 	if p.fault = weakSSHKey(sig.PublicKey); p.fault != nil {
 		return p
 	}
+	// Keys and certificates come with the signature. Nothing is computed with
+	// numbers that an attacker chose, only with keys that are configured.
+	if p.fault = k.unknownSSH(sig.PublicKey); p.fault != nil {
+		return p
+	}
 	if err := sshsig.Verify(bytes.NewReader(payload), sig, sig.PublicKey, sig.HashAlgorithm, sig.Namespace); err != nil {
 		p.fault = faultf(BadSignature, "the signature by SSH key %s does not match the commit's bytes: %v", p.fingerprint, err)
 		return p
@@ -51,6 +56,30 @@ func (k *keyring) proveSSH(armored string, payload []byte) proof {
 		k.matchKey(&p, sig.PublicKey)
 	}
 	return p
+}
+
+// unknownSSH says that no line names a key or the authority of a certificate. A
+// certificate of a known authority is verified here, for the key in it is known
+// only through that.
+func (k *keyring) unknownSSH(pub ssh.PublicKey) *fault {
+	cert, certified := pub.(*ssh.Certificate)
+	if certified {
+		pub = cert.SignatureKey
+	}
+	known := slices.ContainsFunc(k.allowed, func(a *allowedSigner) bool {
+		return a.authority == certified && sameKey(a.key, pub)
+	})
+	switch {
+	case !known && certified:
+		return faultf(UntrustedSigner, "signed with an SSH certificate by authority %s, which no signer names", ssh.FingerprintSHA256(pub))
+	case !known:
+		return faultf(UntrustedSigner, "signed by SSH key %s, which no signer owns", ssh.FingerprintSHA256(pub))
+	case certified:
+		if err := checkCertificate(cert); err != nil {
+			return faultf(BadSignature, "SSH certificate %.60q: %v", cert.KeyId, err)
+		}
+	}
+	return nil
 }
 
 // readSSHSignature reads one armored signature that fills the text.
@@ -168,8 +197,6 @@ func (k *keyring) matchKey(p *proof, pub ssh.PublicKey) {
 	case other != nil:
 		p.signer = other.signer
 		p.fault = faultf(WrongNamespace, "%s admits SSH key %s for namespaces %q, not %q", other.field, p.fingerprint, other.namespaces, gitNamespace)
-	default:
-		p.fault = faultf(UntrustedSigner, "signed by SSH key %s, which no signer owns", p.fingerprint)
 	}
 }
 
@@ -213,15 +240,10 @@ func (a *allowedSigner) validAt(fingerprint string, t time.Time) *fault {
 	return nil
 }
 
-// matchCertificate finds the authority that issued cert and the principals for
-// which it is trusted. The first signer of the configuration that fits is taken.
+// matchCertificate finds, for a certificate that was verified, the line of its
+// authority and the principals for which that is trusted. The first signer of the configuration that fits is taken.
 func (k *keyring) matchCertificate(p *proof, cert *ssh.Certificate) {
-	if err := checkCertificate(cert); err != nil {
-		p.fault = faultf(BadSignature, "SSH certificate %.60q: %v", cert.KeyId, err)
-		return
-	}
 	authority := ssh.FingerprintSHA256(cert.SignatureKey)
-	p.fault = faultf(UntrustedSigner, "signed with an SSH certificate by authority %s, which no signer names", authority)
 	for _, a := range k.allowed {
 		if !a.authority || !sameKey(a.key, cert.SignatureKey) {
 			continue
