@@ -66,13 +66,16 @@ func (l *Lab) SignedImage(name string) (registry.Image, error) {
 	return i, l.Registry.SignBundle(i, l.Release)
 }
 
-// Commit commits as Alice, signed, unless the change says otherwise.
-func (l *Lab) Commit(c gitrepo.Change) (plumbing.Hash, error) {
+// Commit commits as Alice, signed, unless the change names an author: then it is
+// signed as the change says.
+func (l *Lab) Commit(c gitrepo.Change) (plumbing.Hash, error) { return l.Repo.Commit(l.signed(c)) }
+
+func (l *Lab) signed(c gitrepo.Change) gitrepo.Change {
 	if c.Author == (gitrepo.Person{}) {
 		c.Author = l.Alice.Person()
 		if c.Sign == nil {
 			c.Sign = l.Alice
 		}
 	}
-	return l.Repo.Commit(c)
+	return c
 }

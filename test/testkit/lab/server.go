@@ -189,3 +189,6 @@ func freeAddress() (string, error) {
 	defer l.Close()
 	return l.Addr().String(), nil
 }
+
+// Server is the gitgate that was started last.
+func (l *Lab) Server() *Server { return l.server }
