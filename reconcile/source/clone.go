@@ -19,7 +19,8 @@ const lockPoll = 25 * time.Millisecond
 // read, but it is written by this package alone, under a lock that other
 // processes respect.
 //
-//	objects/pack             packs, each of which stands alone
+//	objects/pack/            packs, each of which stands alone
+//	objects/info/packs       which of them count
 //	refs/gitgate/heads/      what was fetched last, by hash of the branch
 //	refs/gitgate/applied/    what was applied last, by hash of the owner
 //	gitgate.lock, tmp/       the lock, and what is being written under it
@@ -89,7 +90,7 @@ func (c *clone) lock(ctx context.Context) (unlock func(), err error) {
 
 // layout makes the directories and the files that make git see a repository.
 func (c *clone) layout() error {
-	for _, d := range []string{c.packDir(), c.tempDir(), c.refDir(headRefs), c.refDir(appliedRefs)} {
+	for _, d := range []string{c.packDir(), filepath.Dir(c.manifestFile()), c.tempDir(), c.refDir(headRefs), c.refDir(appliedRefs)} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return err
 		}
@@ -111,14 +112,14 @@ func (c *clone) layout() error {
 }
 
 // refresh opens packs that are new, closes those that are gone and sweeps away
-// what an interrupted writer left. The lock must be held. A pack that cannot be
-// opened leaves the store damaged.
+// what an interrupted writer left. The lock must be held. What cannot be read
+// leaves the store damaged.
 func (c *clone) refresh() error {
-	if err := c.sweep(); err != nil {
-		return err
-	}
-	names, err := listPacks(c.packDir())
+	names, err := c.readManifest()
 	if err != nil {
+		c.damaged.Store(true)
+	}
+	if err := c.sweep(names); err != nil {
 		return err
 	}
 	old := map[string]*pack{}
@@ -140,29 +141,6 @@ func (c *clone) refresh() error {
 		c.damaged.Store(true)
 	}
 	c.install(packs)
-	return nil
-}
-
-// sweep removes temporary files, and packs whose index was never written.
-func (c *clone) sweep() error {
-	temps, err := filepath.Glob(filepath.Join(c.tempDir(), "*"))
-	if err != nil {
-		return err
-	}
-	packs, err := filepath.Glob(filepath.Join(c.packDir(), "*"+packSuffix))
-	if err != nil {
-		return err
-	}
-	for _, p := range packs {
-		if _, err := os.Stat(p[:len(p)-len(packSuffix)] + indexSuffix); os.IsNotExist(err) {
-			temps = append(temps, p)
-		}
-	}
-	for _, f := range temps {
-		if err := os.RemoveAll(f); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

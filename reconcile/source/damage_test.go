@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -75,6 +76,25 @@ func TestDamagedCloneIsReplaced(t *testing.T) {
 			if err := os.Remove(one(t, c, "objects/pack/*.idx")); err != nil {
 				t.Fatal(err)
 			}
+		}},
+		"PackLost": {"A pack and its index are gone, without a trace among the packs.", func(t *testing.T, c string) {
+			pack := one(t, c, "objects/pack/*.pack")
+			for _, f := range []string{pack, strings.TrimSuffix(pack, "pack") + "idx"} {
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		"ManifestMissing": {"Packs that nothing lists do not count.", func(t *testing.T, c string) {
+			if err := os.Remove(one(t, c, "objects/info/packs")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"ManifestTruncated": {"Half a list.", func(t *testing.T, c string) {
+			edit(t, one(t, c, "objects/info/packs"), func(b []byte) []byte { return b[:bytes.IndexByte(b, '\n')+1] })
+		}},
+		"ManifestGarbage": {"A list that climbs.", func(t *testing.T, c string) {
+			edit(t, one(t, c, "objects/info/packs"), func([]byte) []byte { return []byte("P ../../../etc/passwd\n\n") })
 		}},
 		"RefGarbage": {"A reference that holds no hash.", func(t *testing.T, c string) {
 			edit(t, one(t, c, "refs/gitgate/heads/*"), func([]byte) []byte { return []byte("../../etc/passwd\n") })

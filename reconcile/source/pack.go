@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -200,19 +199,4 @@ func (p *pack) kindOf(at uint32) (plumbing.ObjectType, error) {
 		at = base
 	}
 	return 0, damaged("chain of deltas in %s", p.name)
-}
-
-// listPacks returns the names of the packs in a directory that have an index.
-func listPacks(dir string) ([]string, error) {
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, f := range files {
-		if name, ok := strings.CutSuffix(f.Name(), indexSuffix); ok && strings.HasPrefix(name, "pack-") {
-			names = append(names, name)
-		}
-	}
-	return names, nil
 }

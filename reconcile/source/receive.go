@@ -64,8 +64,8 @@ func (c *clone) receive(ctx context.Context, src io.Reader, l Limits, fresh bool
 	return c.replace(c.view(), p)
 }
 
-// store moves a pack and its index into place. The pack comes first: without
-// its index it does not count.
+// store moves a pack and its index into place, where they do not count until
+// the manifest names them.
 func (c *clone) store(temp string, x *index) (*pack, error) {
 	name := packName(x.sum[:])
 	if err := os.Rename(temp, filepath.Join(c.packDir(), name+packSuffix)); err != nil {
@@ -90,27 +90,15 @@ func (c *clone) replace(keep []*pack, p *pack) error {
 			packs = append(packs, k)
 		}
 	}
-	names := map[string]bool{}
-	for _, k := range packs {
-		names[k.name] = true
-	}
-	c.install(packs)
-	present, err := listPacks(c.packDir())
-	if err != nil {
+	if err := c.writeManifest(packs); err != nil {
 		return err
 	}
-	for _, name := range present {
-		if names[name] {
-			continue
-		}
-		// The index goes first: a pack without one does not count.
-		for _, suffix := range []string{indexSuffix, packSuffix} {
-			if err := os.Remove(filepath.Join(c.packDir(), name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
+	c.install(packs)
+	var names []string
+	for _, k := range packs {
+		names = append(names, k.name)
 	}
-	return nil
+	return c.sweep(names)
 }
 
 // writeFile gives a file new content, whole or not at all, by way of a temporary
