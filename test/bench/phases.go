@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// figures are the measurements of one tool, round by round.
+type figures []measurement
+
+func (f figures) series(of func(measurement) float64) series {
+	out := make(series, len(f))
+	for i, m := range f {
+		out[i] = of(m)
+	}
+	return out
+}
+
+func seconds(m measurement) float64  { return m.seconds }
+func live(m measurement) float64     { return m.live }
+func cpu(m measurement) float64      { return m.cpu }
+func share(m measurement) float64    { return 100 * m.outside }
+func requests(m measurement) float64 { return float64(m.count.Total) }
+func writes(m measurement) float64   { return float64(m.count.Writes) }
+func dryRuns(m measurement) float64  { return float64(m.count.DryRuns) }
+func lists(m measurement) float64    { return float64(m.count.Lists) }
+func events(m measurement) float64   { return float64(m.count.Events + m.count.Leases) }
+
+// pair prepares a row from the figures of both tools.
+func (b *bench) pair(name, unit string, all map[*tool]figures, of func(measurement) float64) row {
+	return row{Name: name, Unit: unit, Gitgate: all[b.gitgate].series(of), Flux: all[b.flux].series(of)}
+}
+
+// ensurePlain has each tool keep a plain site, if none does yet.
+func (b *bench) ensurePlain(ctx context.Context) error {
+	for _, t := range b.tools(0) {
+		if b.plain[t] != nil {
+			continue
+		}
+		s := newSite("plain-"+strings.ToLower(t.name), plain, b.opts.objects)
+		if _, err := b.start(ctx, t, s); err != nil {
+			return err
+		}
+		b.plain[t] = s
+	}
+	return nil
+}
+
+// measureFirst applies a site for the first time. The sites of the last round
+// stay.
+func (b *bench) measureFirst(ctx context.Context) error {
+	all := map[*tool]figures{}
+	var floor series
+	for round := range b.opts.rounds {
+		bare, err := b.bareFirst(ctx, round)
+		if err != nil {
+			return err
+		}
+		floor = append(floor, bare)
+		for _, t := range b.tools(round) {
+			s := newSite(fmt.Sprintf("first-%s-%d", strings.ToLower(t.name), round), plain, b.opts.objects)
+			m, err := b.start(ctx, t, s)
+			if err != nil {
+				return err
+			}
+			b.say("first, round %d: %s %.2f s (CPU %.2f s), %d requests; bare apply %.2f s", round+1, t.name, m.seconds, m.cpu, m.count.Total, bare)
+			all[t] = append(all[t], m)
+			if round == b.opts.rounds-1 {
+				b.plain[t] = s
+				continue
+			}
+			if err := b.discard(ctx, t, s); err != nil {
+				return err
+			}
+		}
+	}
+	name := fmt.Sprintf("First apply of %d objects", b.newPlain("").objects())
+	time := b.pair(name, "s", all, seconds)
+	time.Floor, time.FloorName = floor, "bare apply"
+	b.report.add(time.faster(3))
+	b.report.add(b.pair(name+": time without a request under way", "%", all, share).atMost(15))
+	b.report.add(b.pair(name+": processor time", "s", all, cpu).ratio())
+	b.report.add(b.pair(name+": requests", "", all, requests).ratio())
+	b.report.add(b.pair(name+": of these dry runs", "", all, dryRuns))
+	return nil
+}
+
+func (b *bench) newPlain(name string) *site { return newSite(name, plain, b.opts.objects) }
+
+// bareFirst applies a site bare, and removes it.
+func (b *bench) bareFirst(ctx context.Context, round int) (float64, error) {
+	s := b.newPlain(fmt.Sprintf("bare-%d", round))
+	if err := b.world.namespace(ctx, s.name); err != nil {
+		return 0, err
+	}
+	objects, err := s.decode()
+	if err != nil {
+		return 0, err
+	}
+	took, err := bareApply(ctx, b.world.cluster.RESTConfig(), objects)
+	if err != nil {
+		return 0, err
+	}
+	return took.Seconds(), b.world.empty(ctx, s)
+}
+
+// measureChange changes one object of a plain site.
+func (b *bench) measureChange(ctx context.Context) error {
+	if err := b.ensurePlain(ctx); err != nil {
+		return err
+	}
+	bare := b.newPlain("bare-change")
+	if err := b.world.namespace(ctx, bare.name); err != nil {
+		return err
+	}
+	all := map[*tool]figures{}
+	var floor series
+	for round := range b.opts.rounds {
+		took, err := b.bareChange(ctx, bare, round)
+		if err != nil {
+			return err
+		}
+		floor = append(floor, took)
+		if err := b.changeRound(ctx, "change", round, b.plain, all); err != nil {
+			return err
+		}
+	}
+	b.changeRows(fmt.Sprintf("One of %d objects changed, plain YAML", b.newPlain("").objects()), all, floor, "bare apply of it", 20)
+	return nil
+}
+
+// changeRound changes one object of each tool's site.
+func (b *bench) changeRound(ctx context.Context, what string, round int, sites map[*tool]*site, all map[*tool]figures) error {
+	for _, t := range b.tools(round) {
+		m, err := b.change(ctx, t, sites[t])
+		if err != nil {
+			return err
+		}
+		b.say("%s, round %d: %s %.3f s (live after %.3f s, CPU %.2f s), %d requests: %+v", what, round+1, t.name, m.seconds, m.live, m.cpu, m.count.Total, m.count)
+		all[t] = append(all[t], m)
+	}
+	return nil
+}
+
+// bareChange applies one object that exists with another value.
+func (b *bench) bareChange(ctx context.Context, s *site, round int) (float64, error) {
+	for _, value := range []int{2 * round, 2*round + 1} {
+		s.change(0, value)
+		objects, err := s.decode()
+		if err != nil {
+			return 0, err
+		}
+		one := objects[1:2] // its ConfigMap
+		took, err := bareApply(ctx, b.world.cluster.RESTConfig(), one)
+		if err != nil || value%2 == 1 {
+			return took.Seconds(), err
+		}
+	}
+	return 0, nil
+}
+
+func (b *bench) changeRows(name string, all map[*tool]figures, floor series, floorName string, goal float64) {
+	time := b.pair(name, "s", all, seconds)
+	time.Floor, time.FloorName = floor, floorName
+	b.report.add(time.faster(goal))
+	b.report.add(b.pair(name+": until it is live", "s", all, live).ratio())
+	b.report.add(b.pair(name+": processor time", "s", all, cpu).ratio())
+	b.report.add(b.pair(name+": requests", "", all, requests).ratio())
+	b.report.add(b.pair(name+": writes", "", all, writes).exact().atMost(2))
+	b.report.add(b.pair(name+": dry runs", "", all, dryRuns))
+	b.report.add(b.pair(name+": events and leases", "", all, events))
+}
+
+// measureKustomize changes one object of a kustomize site.
+func (b *bench) measureKustomize(ctx context.Context) error {
+	sites := map[*tool]*site{}
+	for _, t := range b.tools(0) {
+		s := newSite("kustomize-"+strings.ToLower(t.name), kustomize, b.opts.objects)
+		if _, err := b.start(ctx, t, s); err != nil {
+			return err
+		}
+		sites[t] = s
+	}
+	all := map[*tool]figures{}
+	var floor series
+	for round := range b.opts.rounds {
+		s := sites[b.tools(0)[0]]
+		files := s.tree()
+		start := time.Now()
+		if _, err := s.build(files); err != nil {
+			return err
+		}
+		floor = append(floor, time.Since(start).Seconds())
+		if err := b.changeRound(ctx, "kustomize", round, sites, all); err != nil {
+			return err
+		}
+	}
+	b.changeRows(fmt.Sprintf("One of %d objects changed, kustomize", b.newPlain("").objects()), all, floor, "bare build", 5)
+	for t, s := range sites {
+		if err := b.discard(ctx, t, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureScale changes one object in a site, and in one of a tenth of its size.
+func (b *bench) measureScale(ctx context.Context) error {
+	if b.gitgate == nil {
+		return nil
+	}
+	if err := b.ensurePlain(ctx); err != nil {
+		return err
+	}
+	t := b.gitgate
+	small := newSite("small-gitgate", plain, b.opts.objects/10)
+	if _, err := b.start(ctx, t, small); err != nil {
+		return err
+	}
+	var few, many figures
+	for round := range b.opts.rounds {
+		for i := range 2 {
+			s, into := small, &few
+			if (i+round)%2 == 1 {
+				s, into = b.plain[t], &many
+			}
+			m, err := b.change(ctx, t, s)
+			if err != nil {
+				return err
+			}
+			*into = append(*into, m)
+		}
+	}
+	r := row{Name: fmt.Sprintf("One object changed, of %d against of %d", b.plain[t].objects(), small.objects()), Unit: "s"}
+	r.Gitgate, r.Floor = many.series(seconds), few.series(seconds)
+	r.FloorName = fmt.Sprintf("of %d objects", small.objects())
+	b.report.add(r.within(1.5))
+	return b.discard(ctx, t, small)
+}
