@@ -172,22 +172,13 @@ func checkKeyFiles(c commit.Config) error {
 // maxInputBytes bounds key and policy files.
 const maxInputBytes = 16 << 20
 
+// readInput reads a file of keys.
 func readInput(file string) (string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
+	data, err := readBounded(file, maxInputBytes)
+	if err == nil && len(data) == 0 {
+		err = fmt.Errorf("%s: the file is empty", file)
 	}
-	defer f.Close() // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, maxInputBytes+1))
-	switch {
-	case err != nil:
-		return "", err
-	case len(data) > maxInputBytes:
-		return "", fmt.Errorf("%s: larger than %d bytes", file, maxInputBytes)
-	case len(data) == 0:
-		return "", fmt.Errorf("%s: the file is empty", file)
-	}
-	return string(data), nil
+	return string(data), err
 }
 
 // A commitPrinter writes results as they come and remembers the worst.
