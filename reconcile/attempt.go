@@ -36,13 +36,15 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if wait := a.dependency(ctx); wait != "" {
 		return outcome{ready: metav1.ConditionFalse, reason: v1alpha1.ReasonDependencyNotReady, message: wait, retry: true}
 	}
-	got, err := a.fetch(ctx)
-	if err != nil {
-		return sourceOutcome(err)
-	}
 	if err := a.buildGate(ctx, in, fingerprint); err != nil {
 		return specOutcome(err)
 	}
+	got, err := a.fetch(ctx)
+	if err != nil {
+		a.resume(ctx, in, fingerprint, plumbing.ZeroHash)
+		return sourceOutcome(err)
+	}
+	a.resume(ctx, in, fingerprint, got.Head)
 	switch s := a.session; {
 	case a.requested():
 	case s.applied == got.Head && s.appliedW == fingerprint:
@@ -130,6 +132,35 @@ func (a *attempt) buildGate(ctx context.Context, in Inputs, fingerprint string) 
 	return nil
 }
 
+// resume brings the last good release back under watch after a restart, from the
+// clone, when the head is another one or cannot be had. It is judged like any
+// revision. What keeps it from coming back keeps its drift from being corrected,
+// and is logged: the head decides about the status.
+func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string, head plumbing.Hash) {
+	s := a.session
+	if s.repo == nil || s.resumed || s.declared != nil {
+		return
+	}
+	applied, err := s.repo.Applied(s.owner.String())
+	if err != nil || applied.IsZero() || applied == head {
+		return
+	}
+	objects, err := s.repo.Objects(ctx)
+	if err != nil {
+		a.log(ctx).Info("The last applied revision cannot be read", "revision", applied.String(), "reason", err.Error())
+		return
+	}
+	s.resumed = true
+	was := a.sync.Status.DeepCopy()
+	out := a.advance(ctx, in, fingerprint, &source.Result{Head: applied, Objects: objects})
+	if out.ready == metav1.ConditionFalse {
+		a.log(ctx).Info("The last applied revision could not be taken up again", "revision", applied.String(), "reason", out.message)
+	}
+	inventory := a.sync.Status.Inventory
+	a.sync.Status = *was
+	a.sync.Status.Inventory = inventory
+}
+
 // advance judges a head and applies it if it passes.
 func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, got *source.Result) outcome {
 	a.worked = true
@@ -144,6 +175,7 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 		return specOutcome(err)
 	}
 	s.stage.plan = plan
+	defer func() { s.stage.plan = nil }() // it holds plaintext
 	release, v := s.gate.Admit(ctx, req)
 	if ctx.Err() != nil {
 		return failed(v1alpha1.ReasonReconciliationFailed, "stopped while judging: %v", ctx.Err())
@@ -207,16 +239,19 @@ func (a *attempt) quarantined(v verdict.Verdict) outcome {
 // steady is the outcome when the head is applied already.
 func (a *attempt) steady() outcome {
 	s := a.session
+	if !a.sync.Spec.Wait {
+		return a.succeeded()
+	}
+	findings := a.Applier.Health(s.owner)
 	if s.health != nil {
-		findings, done := s.health.result()
-		if !done {
+		var done bool
+		if findings, done = s.health.result(); !done {
 			return a.awaiting()
 		}
 		s.health = nil
-		if out, ok := a.healthOutcome(findings); !ok {
-			s.applied = plumbing.ZeroHash // tried again with back-off
-			return out
-		}
+	}
+	if out, ok := a.healthOutcome(findings); !ok {
+		return out
 	}
 	return a.succeeded()
 }

@@ -6,17 +6,19 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/apply"
-	"gitgate.dev/gitgate/reconcile/source"
 )
 
 // watchHealth waits beside Reconcile, so that a new commit, which may be the cure,
 // need not wait for the old one's timeout.
-func (a *attempt) watchHealth(plan *apply.Plan, got *source.Result) {
+func (a *attempt) watchHealth(applied *gate.Applied) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.sync.TimeoutOrDefault())
-	h := &healthWatch{head: got.Head, cancel: cancel}
+	h := &healthWatch{cancel: cancel}
+	// No plaintext waits here: the objects are those that Git declares.
+	plan := &apply.Plan{Owner: a.session.owner, Namespace: a.sync.Spec.TargetNamespace, Objects: applied.Declared()}
 	a.session.health = h
 	sync := a.sync.DeepCopy()
 	go func() {

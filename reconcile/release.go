@@ -133,7 +133,7 @@ func (a *attempt) apply(ctx context.Context, release *gate.Release, got *source.
 		removeConditions(a.sync, v1alpha1.ConditionHealthy)
 		return a.succeeded()
 	}
-	a.watchHealth(plan, got)
+	a.watchHealth(applied)
 	return a.awaiting()
 }
 

@@ -29,6 +29,7 @@ type session struct {
 	applied  plumbing.Hash // the head that is applied as a whole
 	appliedW string        // the fingerprint with which it was
 	declared []gate.Object // what it declares
+	resumed  bool          // the last good release was taken up after a restart
 	failures int           // in a row
 	handled  string        // the last requestedAt that was acted upon
 	health   *healthWatch
@@ -71,7 +72,6 @@ type liveRelease struct {
 
 // A healthWatch waits for the health of what was applied, beside Reconcile.
 type healthWatch struct {
-	head   plumbing.Hash
 	cancel context.CancelFunc
 
 	mu       sync.Mutex
