@@ -298,7 +298,9 @@ func TestAttack_G8_OtherRepository(t *testing.T) {
 	})
 	t.Run("NoRootPinned", func(t *testing.T) {
 		f.cfg.Root = ""
-		f.denied(commit.IncompleteHistory, f.signed(people().alice, "c"))
+		if p := f.denied(commit.IncompleteHistory, f.signed(people().alice, "c")); !strings.Contains(p.Message, "no root is pinned") {
+			t.Errorf("message %q does not say what is missing", p.Message)
+		}
 	})
 }
 

@@ -164,6 +164,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 		keys: keyring{openPGP: map[uint64][]*openPGPKey{}, fingerprints: map[string]string{}},
 		memo: newMemo(),
 	}
+	v.cfg.Signers = slices.Clone(c.Signers)
 	v.cfg.Limits.setDefaults()
 	if v.now == nil {
 		v.now = time.Now

@@ -106,8 +106,15 @@ func (o *objects) commit(h plumbing.Hash) (*commitObject, *ObjectError) {
 // share most of theirs.
 const maxParsedEntries = 500_000
 
+// emptyTree is the hash of the tree without entries. Git knows it without having
+// it, so repositories may lack the object.
+var emptyTree = plumbing.ComputeHash(plumbing.TreeObject, nil)
+
 // tree returns the entries of a tree object. They must not be changed.
 func (o *objects) tree(h plumbing.Hash) ([]entry, *ObjectError) {
+	if h == emptyTree {
+		return nil, nil
+	}
 	o.mu.Lock()
 	entries, ok := o.trees[h]
 	o.mu.Unlock()

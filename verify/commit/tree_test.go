@@ -145,3 +145,18 @@ func TestUnverifiedReadsAlike(t *testing.T) {
 		t.Error("an unverified tree passes for a verified one")
 	}
 }
+
+// Git knows the empty tree without having it.
+func TestEmptyTree(t *testing.T) {
+	f := withRules(t)
+	empty := plumbing.ComputeHash(plumbing.TreeObject, nil)
+	base := f.signed(people().alice, "a")
+	head := f.signed(people().alice, "", func(c *gitrepo.Change) { c.Files, c.Tree = nil, empty })
+	tree, _ := f.admitted(head, base)
+	if entries, err := tree.ReadDir("."); err != nil || len(entries) != 0 {
+		t.Errorf("ReadDir = %v, %v", entries, err)
+	}
+	if got, err := tree.Changed(); err != nil || !cmp.Equal(got, []string{"README", "a"}) {
+		t.Errorf("Changed() = %q, %v", got, err)
+	}
+}

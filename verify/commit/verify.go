@@ -59,6 +59,11 @@ func (v *Verifier) Verify(ctx context.Context, r Request) (*Tree, Report) {
 			Message: "no root is pinned: say from which commit history counts"}}}
 	}
 	h := v.history(ctx, objs, r.Head)
+	if n := h.nodes[r.Head]; n != nil && n.err != nil {
+		// That nothing leads from it to the root would only distract.
+		res := refused(r.Head, n.err)
+		return nil, Report{Commits: []Result{res}, Problems: res.Problems}
+	}
 	var report Report
 	report.Problems = append(report.Problems, h.problems()...)
 	known := map[plumbing.Hash]bool{}
