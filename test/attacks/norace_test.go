@@ -1,0 +1,6 @@
+//go:build !race
+
+package main_test
+
+// buildFlags build gitgate as the tests are built, out of the same cache.
+var buildFlags []string
