@@ -66,10 +66,10 @@ Exit codes: 0 all good, 1 something denied, 2 wrong use or input,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.repo, "repo", ".", "repository, bare or with a work tree")
-	f.StringVar(&o.trust, "trust", "", "file with a TrustPolicy")
-	f.StringArrayVar(&o.openPGP, "openpgp", nil, "file with OpenPGP public keys; may be given again")
-	f.StringArrayVar(&o.allowedSigners, "allowed-signers", nil, "file in OpenSSH's allowed_signers format; may be given again")
+	f.StringVar(&o.repo, "repo", ".", "`DIR` of the repository, bare or with a work tree")
+	f.StringVar(&o.trust, "trust", "", "`FILE` with a TrustPolicy")
+	f.StringArrayVar(&o.openPGP, "openpgp", nil, "`FILE` with OpenPGP public keys; may be given again")
+	f.StringArrayVar(&o.allowedSigners, "allowed-signers", nil, "`FILE` in the format of OpenSSH's allowed_signers; may be given again")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	cmd.MarkFlagsMutuallyExclusive("trust", "openpgp")
 	cmd.MarkFlagsMutuallyExclusive("trust", "allowed-signers")
