@@ -20,6 +20,7 @@ import (
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/render"
+	"gitgate.dev/gitgate/secrets"
 	"gitgate.dev/gitgate/verify/commit"
 )
 
@@ -60,6 +61,7 @@ Exit codes: 0 rendered, 1 refused, 2 wrong use, 3 the tree cannot be read.`,
 	cmd.Flags().StringVar(&o.repo, "repo", "", "`directory` of an ordinary or bare repository; the argument is then a revision")
 	cmd.Flags().StringVar(&o.path, "path", "", "`directory` to render, from DIR or from the root of the revision")
 	cmd.Flags().StringVar(&o.targetNamespace, "target-namespace", "", "`namespace` that overrides that of every namespaced object")
+	cmd.Flags().BoolVar(&o.showSecrets, "show-secrets", false, "print the values of Secrets that are not encrypted")
 	cmd.Flags().StringVarP(&o.output, "output", "o", "text", "text (YAML) or json")
 	return cmd
 }
@@ -67,6 +69,7 @@ Exit codes: 0 rendered, 1 refused, 2 wrong use, 3 the tree cannot be read.`,
 // renderOptions are the flags of `gitgate render`.
 type renderOptions struct {
 	repo, path, targetNamespace, output string
+	showSecrets                         bool
 }
 
 func (o *renderOptions) run(ctx context.Context, target string, stdout, stderr io.Writer) error {
@@ -209,13 +212,13 @@ func (o *renderOptions) print(w io.Writer, objects []gate.Object) error {
 		if o.output == "json" {
 			var line renderedObject
 			line.Source.File, line.Source.Line, line.Source.Document = object.Source.File, object.Source.Line, object.Source.Document
-			line.Object = object.Object
+			line.Object = o.shown(object)
 			if err := lines.Encode(line); err != nil {
 				return err
 			}
 			continue
 		}
-		text, err := yaml.Marshal(object.Object)
+		text, err := yaml.Marshal(o.shown(object))
 		if err != nil {
 			return fmt.Errorf("print %s: %w", object.ID(), err)
 		}
@@ -224,4 +227,13 @@ func (o *renderOptions) print(w io.Writer, objects []gate.Object) error {
 		}
 	}
 	return nil
+}
+
+// shown is what may be printed of an object: Secrets in plaintext are masked, for
+// the output goes to terminals and CI logs.
+func (o *renderOptions) shown(object gate.Object) map[string]any {
+	if o.showSecrets || len(secrets.PlaintextLeaves(object.Object)) == 0 {
+		return object.Object
+	}
+	return secrets.Masked(object.Object)
 }
