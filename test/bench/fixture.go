@@ -20,8 +20,15 @@ const objectsPerApp = 4
 type layout string
 
 const (
-	plain     layout = "plain"     // a directory of YAML
-	kustomize layout = "kustomize" // a base, and an overlay that changes all of it
+	// plain is a directory of YAML with workloads.
+	plain layout = "plain"
+	// kustomize is a base of workloads, and an overlay that changes all of it.
+	// Kustomize looks for every reference between any two objects, so that its
+	// time grows with the square of their number.
+	kustomize layout = "kustomize"
+	// kustomizeFlat is a base of ConfigMaps, which refer to nothing, and the same
+	// overlay.
+	kustomizeFlat layout = "kustomize-flat"
 )
 
 // A site is a set of objects in a namespace of its own, kept applied from a
@@ -44,10 +51,10 @@ func (s *site) objects() int { return s.apps * objectsPerApp }
 
 // path is the directory to render.
 func (s *site) path() string {
-	if s.layout == kustomize {
-		return "overlays/bench"
+	if s.layout == plain {
+		return "manifests"
 	}
-	return "manifests"
+	return "overlays/bench"
 }
 
 // change gives one app a new value, and returns the name of its ConfigMap and
@@ -63,13 +70,17 @@ func appName(i int) string { return fmt.Sprintf("app-%04d", i) }
 func (s *site) tree() map[string]string {
 	files := map[string]string{}
 	dir, namespace := "manifests", s.name
-	if s.layout == kustomize {
+	if s.layout != plain {
 		dir, namespace = "base", ""
 	}
-	for i := range s.apps {
-		files[dir+"/"+appName(i)+".yaml"] = app(appName(i), namespace, s.values[i])
+	template := workload
+	if s.layout == kustomizeFlat {
+		template = configMapsOnly
 	}
-	if s.layout == kustomize {
+	for i := range s.apps {
+		files[dir+"/"+appName(i)+".yaml"] = fill(template, appName(i), namespace, s.values[i])
+	}
+	if s.layout != plain {
 		resources := slices.Sorted(maps.Keys(files))
 		for i := range resources {
 			resources[i] = "- " + strings.TrimPrefix(resources[i], "base/")
@@ -95,17 +106,18 @@ patches:
       value: 2
 `
 
-// app is one workload as people write it. It meets the restricted Pod Security
-// Standard. Nothing runs it: there are no nodes.
-func app(name, namespace string, value int) string {
+// fill makes the file of one app.
+func fill(template, name, namespace string, value int) string {
 	ns := ""
 	if namespace != "" {
 		ns = ", namespace: " + namespace
 	}
-	return strings.NewReplacer("NAME", name, "NS", ns, "VALUE", fmt.Sprint(value)).Replace(appTemplate)
+	return strings.NewReplacer("NAME", name, "NS", ns, "VALUE", fmt.Sprint(value)).Replace(template)
 }
 
-const appTemplate = `apiVersion: v1
+// workload is an app as people write it. It meets the restricted Pod Security
+// Standard. Nothing runs it: there are no nodes.
+const workload = `apiVersion: v1
 kind: ServiceAccount
 metadata: {name: NAMENS, labels: {app: NAME}}
 automountServiceAccountToken: false
@@ -162,6 +174,28 @@ spec:
       volumes:
       - name: config
         configMap: {name: NAME}
+`
+
+// configMapsOnly is as many objects as a workload.
+const configMapsOnly = `apiVersion: v1
+kind: ConfigMap
+metadata: {name: NAMENS, labels: {app: NAME}}
+data: {value: "VALUE"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: NAME-aNS, labels: {app: NAME}}
+data: {value: a}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: NAME-bNS, labels: {app: NAME}}
+data: {value: b}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: NAME-cNS, labels: {app: NAME}}
+data: {value: c}
 `
 
 // build is the bare build of a kustomize site, from files in memory.

@@ -173,11 +173,18 @@ func (b *bench) changeRows(name string, all map[*tool]figures, floor series, flo
 	b.report.add(b.pair(name+": events and leases", "", all, events))
 }
 
-// measureKustomize changes one object of a kustomize site.
+// measureKustomize changes one object of a kustomize site, of each kind.
 func (b *bench) measureKustomize(ctx context.Context) error {
+	if err := b.changeKustomize(ctx, kustomizeFlat, "kustomize of ConfigMaps"); err != nil {
+		return err
+	}
+	return b.changeKustomize(ctx, kustomize, "kustomize of workloads")
+}
+
+func (b *bench) changeKustomize(ctx context.Context, l layout, what string) error {
 	sites := map[*tool]*site{}
 	for _, t := range b.tools(0) {
-		s := newSite("kustomize-"+strings.ToLower(t.name), kustomize, b.opts.objects)
+		s := newSite(string(l)+"-"+strings.ToLower(t.name), l, b.opts.objects)
 		if _, err := b.start(ctx, t, s); err != nil {
 			return err
 		}
@@ -193,11 +200,11 @@ func (b *bench) measureKustomize(ctx context.Context) error {
 			return err
 		}
 		floor = append(floor, time.Since(start).Seconds())
-		if err := b.changeRound(ctx, "kustomize", round, sites, all); err != nil {
+		if err := b.changeRound(ctx, what, round, sites, all); err != nil {
 			return err
 		}
 	}
-	b.changeRows(fmt.Sprintf("One of %d objects changed, kustomize", b.newPlain("").objects()), all, floor, "bare build", 5)
+	b.changeRows(fmt.Sprintf("One of %d objects changed, %s", b.newPlain("").objects(), what), all, floor, "bare build", 5)
 	for t, s := range sites {
 		if err := b.discard(ctx, t, s); err != nil {
 			return err
