@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gitgate.dev/gitgate/policy/verdict"
@@ -138,4 +139,8 @@ func (s *site) refusedByAPI(t *testing.T, o client.Object, says string) {
 	case !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), says):
 		t.Errorf("refused for another reason than %q: %v", says, err)
 	}
+}
+
+func toUnstructured(o any) (map[string]any, error) {
+	return runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 }
