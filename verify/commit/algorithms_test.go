@@ -22,28 +22,29 @@ func TestAttack_G12_OpenPGPAlgorithms(t *testing.T) {
 		algorithm string
 		want      commit.Reason
 	}{
-		"Ed25519":         {opts{Algorithm: gitrepo.PGPEd25519}, sign, "ed25519", ""},
-		"Ed25519Version6": {opts{Algorithm: gitrepo.PGPEd25519v6}, sign, "ed25519", ""},
-		"Ed448":           {opts{Algorithm: gitrepo.PGPEd448}, sign, "ed448", ""},
-		"P256":            {opts{Algorithm: gitrepo.PGPP256}, sign, "ecdsa-p256", ""},
-		"P384":            {opts{Algorithm: gitrepo.PGPP384}, sign, "ecdsa-p384", ""},
-		"P384WithSHA256":  {opts{Algorithm: gitrepo.PGPP384}, digest(crypto.SHA256), "", commit.WeakCryptography},
-		"Brainpool":       {opts{Algorithm: gitrepo.PGPBrainpool}, sign, "ecdsa-brainpoolp256", ""},
-		"RSA2048":         {opts{Algorithm: gitrepo.PGPRSA}, sign, "rsa2048", ""},
-		"RSA2048SHA512":   {opts{Algorithm: gitrepo.PGPRSA}, digest(crypto.SHA512), "rsa2048", ""},
-		"SigningSubkey":   {opts{SigningSubkey: true}, sign, "ed25519", ""},
-		"RSA1024":         {opts{Algorithm: gitrepo.PGPRSA, Bits: 1024}, sign, "rsa1024", commit.WeakCryptography},
-		"SHA1":            {opts{Algorithm: gitrepo.PGPRSA}, digest(crypto.SHA1), "", commit.WeakCryptography},
-		"MD5":             {opts{Algorithm: gitrepo.PGPRSA}, edit(hashID(1)), "", commit.WeakCryptography},
-		"RIPEMD160":       {opts{Algorithm: gitrepo.PGPRSA}, edit(hashID(3)), "", commit.WeakCryptography},
-		"DSA":             {opts{Algorithm: gitrepo.PGPDSA}, sign, "", commit.WeakCryptography},
-		"Secp256k1":       {opts{Algorithm: gitrepo.PGPSecp256k1}, sign, "ecdsa-secp256k1", commit.WeakCryptography},
-		"UnknownDigest":   {opts{}, edit(hashID(99)), "", commit.UnsupportedSignature},
-		"TextSignature":   {opts{}, (*gitrepo.OpenPGPKey).Text, "", commit.BadSignature},
-		"TwoPackets":      {opts{}, edit(func(b []byte) []byte { return append(b, b...) }), "", commit.BadSignature},
-		"NoPacket":        {opts{}, edit(func([]byte) []byte { return nil }), "", commit.BadSignature},
-		"Truncated":       {opts{}, edit(func(b []byte) []byte { return b[:len(b)-4] }), "", commit.BadSignature},
-		"BitFlipped":      {opts{}, edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), "ed25519?", commit.BadSignature},
+		"Ed25519":             {opts{Algorithm: gitrepo.PGPEd25519}, sign, "ed25519", ""},
+		"Ed25519Version6":     {opts{Algorithm: gitrepo.PGPEd25519v6}, sign, "ed25519", ""},
+		"Ed448":               {opts{Algorithm: gitrepo.PGPEd448}, sign, "ed448", ""},
+		"P256":                {opts{Algorithm: gitrepo.PGPP256}, sign, "ecdsa-p256", ""},
+		"P384":                {opts{Algorithm: gitrepo.PGPP384}, sign, "ecdsa-p384", ""},
+		"P384WithSHA256":      {opts{Algorithm: gitrepo.PGPP384}, digest(crypto.SHA256), "", commit.WeakCryptography},
+		"Brainpool":           {opts{Algorithm: gitrepo.PGPBrainpool}, sign, "ecdsa-brainpoolp256", ""},
+		"RSA2048":             {opts{Algorithm: gitrepo.PGPRSA}, sign, "rsa2048", ""},
+		"RSA2048SHA512":       {opts{Algorithm: gitrepo.PGPRSA}, digest(crypto.SHA512), "rsa2048", ""},
+		"SigningSubkey":       {opts{SigningSubkey: true}, sign, "ed25519", ""},
+		"RSA1024":             {opts{Algorithm: gitrepo.PGPRSA, Bits: 1024}, sign, "rsa1024", commit.WeakCryptography},
+		"SHA1":                {opts{Algorithm: gitrepo.PGPRSA}, digest(crypto.SHA1), "", commit.WeakCryptography},
+		"MD5":                 {opts{Algorithm: gitrepo.PGPRSA}, edit(hashID(1)), "", commit.WeakCryptography},
+		"RIPEMD160":           {opts{Algorithm: gitrepo.PGPRSA}, edit(hashID(3)), "", commit.WeakCryptography},
+		"DSA":                 {opts{Algorithm: gitrepo.PGPDSA}, sign, "", commit.WeakCryptography},
+		"Secp256k1":           {opts{Algorithm: gitrepo.PGPSecp256k1}, sign, "ecdsa-secp256k1", commit.WeakCryptography},
+		"UnknownDigest":       {opts{}, edit(hashID(99)), "", commit.UnsupportedSignature},
+		"TextSignature":       {opts{}, (*gitrepo.OpenPGPKey).Text, "", commit.BadSignature},
+		"StandaloneSignature": {opts{}, (*gitrepo.OpenPGPKey).Standalone, "", commit.BadSignature},
+		"TwoPackets":          {opts{}, edit(func(b []byte) []byte { return append(b, b...) }), "", commit.BadSignature},
+		"NoPacket":            {opts{}, edit(func([]byte) []byte { return nil }), "", commit.BadSignature},
+		"Truncated":           {opts{}, edit(func(b []byte) []byte { return b[:len(b)-4] }), "", commit.BadSignature},
+		"BitFlipped":          {opts{}, edit(func(b []byte) []byte { b[len(b)-1] ^= 1; return b }), "ed25519?", commit.BadSignature},
 		"CriticalNotation": {opts{}, func(k *gitrepo.OpenPGPKey) *gitrepo.OpenPGPKey {
 			return k.Notation("only-on@example.com", "sundays", true)
 		}, "", commit.BadSignature},
@@ -183,6 +184,9 @@ func TestSSHCertificates(t *testing.T) {
 		"SHA1OfSubject":    {reason: "ssh-rsa hides behind the certificate's type", cert: gitrepo.Certificate{Principals: []string{"alice@example.com"}}, subject: gitrepo.SSHRSA, sha1: true, want: commit.WeakCryptography},
 		"WeakAuthority":    {reason: "can be forged", cert: gitrepo.Certificate{Principals: []string{"alice@example.com"}}, authority: gitrepo.SSHRSA1024, want: commit.WeakCryptography},
 		"AuthorityExpired": {reason: "valid-before of the line", cert: gitrepo.Certificate{Principals: []string{"alice@example.com"}}, line: func(ca *gitrepo.SSHKey) string { return ca.AllowedSigner("cert-authority", `valid-before="20200101Z"`) }, want: commit.KeyExpired},
+		"AuthorityIsNotItsKeyLine": {reason: "a line for the key itself says nothing of certificates", cert: gitrepo.Certificate{Principals: []string{"alice@example.com"}}, line: func(ca *gitrepo.SSHKey) string {
+			return ca.AllowedSigner() + ca.AllowedSigner("cert-authority", `valid-before="20200101Z"`)
+		}, want: commit.KeyExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ca := gitrepo.SSH(t, "", "alice@example.com", tc.authority)

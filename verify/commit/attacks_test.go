@@ -253,6 +253,9 @@ func TestAttack_G7_SignedRollback(t *testing.T) {
 		"SignatureTwice": {"two signatures are ambiguous", with(func(t *gitrepo.Tag) {
 			t.Raw = func(b []byte) []byte { i := bytes.Index(b, []byte("-----BEGIN")); return append(b, b[i:]...) }
 		}), old, commit.RollbackSigned, false},
+		"SignatureInMessage": {"the first of two signatures would be text", with(func(t *gitrepo.Tag) {
+			t.Message = line + "-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n"
+		}), old, commit.RollbackSigned, false},
 		"Changed": {"the signature covers the message", with(func(t *gitrepo.Tag) {
 			t.Raw = func(b []byte) []byte { return bytes.Replace(b, []byte("Roll back"), []byte("Roll Back"), 1) }
 		}), old, commit.RollbackSigned, false},

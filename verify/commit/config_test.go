@@ -106,6 +106,7 @@ func TestAllowedSignersForms(t *testing.T) {
 		"OtherPrincipal":   {"bob@example.com " + key.Public(), commit.AuthorMismatch},
 		"Negated":          {"*@example.com,!alice@example.com " + key.Public(), commit.AuthorMismatch},
 		"OptionCase":       {`alice@example.com NameSpaces="git" ` + key.Public(), ""},
+		"AuthorityLine":    {"alice@example.com cert-authority " + key.Public() + "\n" + `alice@example.com valid-before="20200101" ` + key.Public(), commit.KeyExpired},
 		"SecondLineValid":  {`alice@example.com valid-before="20200101" ` + key.Public() + "\nalice@example.com " + key.Public(), ""},
 		"SecondLineNames":  {"bob@example.com " + key.Public() + "\nalice@example.com " + key.Public(), ""},
 		"ExpiredLineNames": {"bob@example.com " + key.Public() + "\n" + `alice@example.com valid-before="20200101" ` + key.Public(), commit.AuthorMismatch},

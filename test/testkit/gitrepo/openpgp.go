@@ -235,6 +235,11 @@ func (k *OpenPGPKey) Text() *OpenPGPKey {
 	return k.with(func(o *openPGPSigning) { o.kind = packet.SigTypeText })
 }
 
+// Standalone makes signatures of a type that is not for documents.
+func (k *OpenPGPKey) Standalone() *OpenPGPKey {
+	return k.with(func(o *openPGPSigning) { o.kind = 0x02 })
+}
+
 // Primary signs with the primary key even if there is a subkey.
 func (k *OpenPGPKey) Primary() *OpenPGPKey {
 	return k.with(func(o *openPGPSigning) { o.primary = true })
