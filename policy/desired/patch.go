@@ -47,10 +47,10 @@ func (p patcher) field(n *node, want, is any) (any, bool) {
 			return patch, patch != nil
 		}
 	case []any:
-		is, _ := is.([]any)
+		is, there := is.([]any)
 		var d differ
 		d.list(nil, n, want, is)
-		if len(d.changes) == 0 && len(is) > 0 {
+		if len(d.changes) == 0 && there {
 			return nil, false
 		}
 		return p.list(n, want, is), true

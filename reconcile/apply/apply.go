@@ -129,9 +129,15 @@ func (r *run) stage(ctx context.Context, stage int) []verdict.Finding {
 // unchanged counts an object that needs no write, and remembers it if nothing
 // was known of it.
 func (r *run) unchanged(ctx context.Context, it *item) {
+	if rec := it.rec; rec != nil && !it.adopted {
+		r.a.reconsider(ctx, rec, r.prep.rules)
+	}
 	if it.adopted {
 		rec := r.a.begin(r.p, r.prep, it)
-		if err := rec.settle(ctx, r.a, it.d, it.live); err != nil {
+		if rec == nil {
+			return // the other owner's conflict is for its own plan to find
+		}
+		if err := rec.settle(r.a, it.d, it.live); err != nil {
 			rec.lose()
 		}
 		r.a.watches.ensure(it.res)
@@ -156,6 +162,9 @@ func (r *run) progress(it *item, action Action) {
 // write brings one object to what it ought to be.
 func (r *run) write(ctx context.Context, it *item) []verdict.Finding {
 	rec := r.a.begin(r.p, r.prep, it)
+	if rec == nil {
+		return []verdict.Finding{it.conflict(r.a.store.get(it.key).owner)}
+	}
 	action, found, err := r.put(ctx, it, rec)
 	if err != nil {
 		rec.lose()
@@ -189,7 +198,7 @@ func (r *run) put(ctx context.Context, it *item, rec *record) (Action, []verdict
 	if err != nil {
 		return "", found, err
 	}
-	return action, found, rec.settle(ctx, r.a, d, live)
+	return action, found, rec.settle(r.a, d, live)
 }
 
 // applyRetry applies, again with fresh values where ignored fields moved.
@@ -273,8 +282,34 @@ func (r *run) awaitDefinitions(ctx context.Context, written []*item) []verdict.F
 		}
 	})
 	r.a.schemas.Refresh()
-	if err := r.a.kinds.refresh(ctx); err != nil {
-		found = append(found, undetermined(planFinding(verdict.NotReady, "%v", err)))
+	return append(found, r.redefine(ctx)...)
+}
+
+// redefine looks again at the objects whose kind was just defined or changed:
+// whether their status is content may be another now. Discovery lags a moment
+// behind a definition.
+func (r *run) redefine(ctx context.Context) (found []verdict.Finding) {
+	fresh := false
+	for _, it := range r.prep.items {
+		if r.prep.coming[it.g.GroupVersionKind()] == nil {
+			continue
+		}
+		if !fresh {
+			if err := r.a.kinds.refresh(ctx); err != nil {
+				return append(found, undetermined(planFinding(verdict.NotReady, "%v", err)))
+			}
+			fresh = true
+		}
+		res, err := r.a.kinds.await(ctx, it.res.GroupVersionKind)
+		switch {
+		case err != nil:
+			found = append(found, it.unanswered(err))
+		case *res != *it.res:
+			if err := it.resolve(r.p, res, r.p.autoscaled()[it.key]); err != nil {
+				found = append(found, it.finding(verdict.InvalidManifest, "%v", err))
+			}
+			it.skip, it.deferred, it.known, it.d = false, true, false, nil
+		}
 	}
 	return found
 }

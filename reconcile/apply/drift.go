@@ -145,7 +145,7 @@ func (a *Applier) restore(ctx context.Context, it *item, rec *record) (Action, [
 	if it.live != nil {
 		d, live, found, err := a.exact(ctx, c, it.target(), it.live)
 		if err == nil {
-			return action, found, rec.settle(ctx, a, d, live)
+			return action, found, rec.settle(a, d, live)
 		}
 		if !apierrors.IsInvalid(err) || !it.force {
 			return "", found, err
@@ -169,7 +169,7 @@ func (a *Applier) restore(ctx context.Context, it *item, rec *record) (Action, [
 	if err != nil {
 		return "", found, err
 	}
-	return action, found, rec.settle(ctx, a, d, live)
+	return action, found, rec.settle(a, d, live)
 }
 
 // unsettle ends a correction that failed: the object is still drifted, as far as

@@ -103,9 +103,13 @@ func paths(changes []desired.Change) string {
 }
 
 // begin makes or takes the record of an item that is about to be written, and
-// marks it so that what is seen meanwhile is judged afterwards.
+// marks it so that what is seen meanwhile is judged afterwards. It returns nil if
+// another owner was quicker.
 func (a *Applier) begin(p *Plan, prep *prepared, it *item) *record {
 	rec := a.store.add(&record{key: it.key, owner: p.Owner, res: it.res})
+	if rec.owner != p.Owner {
+		return nil
+	}
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	rec.object, rec.identity, rec.stage, rec.force, rec.source = it.object, it.as, it.stage, it.force, it.source
@@ -120,7 +124,7 @@ func (a *Applier) begin(p *Plan, prep *prepared, it *item) *record {
 
 // settle ends a write: the object is to be d (in the clear) and is live. What was
 // seen meanwhile is judged now.
-func (r *record) settle(ctx context.Context, a *Applier, d, live map[string]any) error {
+func (r *record) settle(a *Applier, d, live map[string]any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.secret() {
@@ -137,7 +141,7 @@ func (r *record) settle(ctx context.Context, a *Applier, d, live map[string]any)
 		a.look(r, pending)
 	}
 	if goneAt > r.version {
-		go a.verifyGone(context.WithoutCancel(ctx), r)
+		go a.verifyGone(a.watches.lifetime(), r)
 	}
 	return nil
 }

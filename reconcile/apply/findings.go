@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"strings"
 	"unicode"
@@ -42,6 +43,9 @@ func (s subject) rejected(err error) verdict.Finding {
 		return s.unanswered(err)
 	}
 	status := api.Status()
+	if status.Code == http.StatusUnauthorized { // our own credentials, not the object
+		return s.unanswered(err)
+	}
 	f := s.finding(verdict.DryRunRejected, "%s", status.Message)
 	if status.Details != nil && len(status.Details.Causes) > 0 {
 		f.Field = oneLine(status.Details.Causes[0].Field)

@@ -131,6 +131,19 @@ func (a *Applier) Health(o Owner) []verdict.Finding {
 	return sortFindings(found)
 }
 
+// reconsider gives an unchanged object the expressions of the plan, and if they are
+// others than before looks at it by them.
+func (a *Applier) reconsider(ctx context.Context, r *record, rules *healthRules) {
+	r.mu.Lock()
+	gvk := r.res.GroupVersionKind
+	same := r.rules.source(gvk) == rules.source(gvk)
+	r.rules = rules
+	r.mu.Unlock()
+	if !same {
+		a.recheck(ctx, r)
+	}
+}
+
 // unhealthy lists the objects of a plan that are not healthy. over means that
 // waiting does not help.
 func (a *Applier) unhealthy(p *Plan) (found []verdict.Finding, over bool) {

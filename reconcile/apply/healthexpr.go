@@ -12,7 +12,18 @@ type healthRules struct {
 	by map[schema.GroupVersionKind]healthRule
 }
 
-type healthRule struct{ current, inProgress, failed cel.Program }
+type healthRule struct {
+	text                        HealthExpr
+	current, inProgress, failed cel.Program
+}
+
+// source returns the expressions for a kind; the zero value if there are none.
+func (h *healthRules) source(gvk schema.GroupVersionKind) HealthExpr {
+	if h == nil {
+		return HealthExpr{}
+	}
+	return h.by[gvk].text
+}
 
 // exprVariables are the parts of an object that an expression can name.
 var exprVariables = []string{"apiVersion", "kind", "metadata", "spec", "status", "data"}
@@ -44,7 +55,7 @@ func compileHealth(exprs []HealthExpr) (*healthRules, error) {
 		if err != nil || e.Kind == "" || e.Current == "" {
 			return nil, fmt.Errorf("expression %d needs apiVersion, kind and current", i)
 		}
-		var rule healthRule
+		rule := healthRule{text: e}
 		for _, part := range []struct {
 			name, text string
 			into       *cel.Program

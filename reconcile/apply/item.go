@@ -38,6 +38,7 @@ type item struct {
 	rec      *record        // what is known from before
 	live     map[string]any // the live object, where it had to be read
 	exists   bool           // as far as known
+	known    bool           // the manifest is the one that was applied last
 	d        map[string]any // what it ought to be, normalised
 	deferred bool           // cannot be judged before an earlier stage is applied
 	skip     bool           // needs no write

@@ -33,7 +33,7 @@ func (a *Applier) judgeItem(ctx context.Context, prep *prepared, it *item) []ver
 // ask learns from the API server what the object ought to be (it.d) and whether
 // the write would be accepted.
 func (a *Applier) ask(ctx context.Context, prep *prepared, it *item) ([]verdict.Finding, error) {
-	if it.live == nil && len(it.ignore) > 0 {
+	if it.live == nil && (len(it.ignore) > 0 || it.known) {
 		if err := a.readLive(ctx, it); err != nil {
 			return nil, err
 		}

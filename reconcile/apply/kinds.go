@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -90,6 +91,24 @@ func (k *kinds) missing(group, what string) error {
 		return fmt.Errorf("the API server cannot tell for now whether it has %s", what)
 	}
 	return fmt.Errorf("%s: %w", what, errNoKind)
+}
+
+// await asks again and again until the kind is served, which it is about to be.
+func (k *kinds) await(ctx context.Context, gvk schema.GroupVersionKind) (*resource, error) {
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		r, err := k.find(ctx, gvk)
+		if err == nil {
+			return r, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, err
+		}
+		if err := k.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // refresh asks the API server again.

@@ -95,7 +95,6 @@ type bench struct {
 	count  *counter
 	alice  dynamic.Interface
 	drifts chan apply.Drift
-	plan   func(manifests string) *apply.Plan
 	inv    apply.Inventory // as recorded
 	recs   int             // how often it was recorded
 	mu     sync.Mutex

@@ -158,9 +158,10 @@ func (a *Applier) recall(it *item) {
 		r.identity = it.as
 	}
 	it.exists = true
-	if r.hash != it.hash {
+	if r.hash != it.hash || *r.res != *it.res {
 		return
 	}
+	it.known = true
 	switch {
 	case r.state == synced && a.watches.healthy(r.res):
 		it.skip = true

@@ -54,6 +54,18 @@ func (w *watches) run(ctx context.Context) {
 	clear(w.streams)
 }
 
+// lifetime returns the context of Run, which is done if Run is not running.
+func (w *watches) lifetime() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx != nil {
+		return w.ctx
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
 // ensure sees to it that a kind is watched.
 func (w *watches) ensure(res *resource) {
 	w.mu.Lock()
@@ -231,22 +243,31 @@ func (a *Applier) verifyGone(ctx context.Context, r *record) {
 	res := r.res
 	r.mu.Unlock()
 	live, err := a.own.get(ctx, res, r.key)
+	for err != nil && !apierrors.IsNotFound(err) { // nobody else will ask again before long
+		select {
+		case <-time.After(verifyPause):
+		case <-ctx.Done():
+			return
+		}
+		live, err = a.own.get(ctx, res, r.key)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.state == inFlight {
 		return // it is being written: the answer will tell
 	}
-	switch {
-	case apierrors.IsNotFound(err):
-		r.state, r.live, r.gone, r.health = drifted, nil, true, health{missing, "it does not exist"}
-		a.health.announce()
-		a.report(r, nil)
-	case err != nil:
-		r.state = unknown // no longer taken for granted
-	default:
+	if err == nil {
 		a.look(r, live)
+		return
 	}
+	r.state, r.live, r.gone, r.health = drifted, nil, true, health{missing, "it does not exist"}
+	a.health.announce()
+	a.report(r, nil)
 }
+
+// verifyPause is the time between two questions whether an object is gone, while
+// the API server does not answer.
+const verifyPause = time.Second
 
 // look compares a live object with D and reports a drift. It needs r.mu.
 func (a *Applier) look(r *record, live map[string]any) {
