@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/apply"
 )
@@ -54,7 +56,7 @@ func TestApply(t *testing.T) {
 	if b.recs != 1 || len(b.inv) != 4 {
 		t.Errorf("recorded %d times, %d entries; want once, 4", b.recs, len(b.inv))
 	}
-	if v, _, _ := unstructuredString(b.get("configmaps", "conf").Object, "metadata", "labels", apply.OwnerNameLabel); v != "app" {
+	if v, _, _ := unstructured.NestedString(b.get("configmaps", "conf").Object, "metadata", "labels", apply.OwnerNameLabel); v != "app" {
 		t.Errorf("owner label = %q", v)
 	}
 	wait := b.newPlan(web)

@@ -6,13 +6,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
-
-func unstructuredString(obj map[string]any, path ...string) (string, bool, error) {
-	return unstructured.NestedString(obj, path...)
-}
 
 func timeout(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
