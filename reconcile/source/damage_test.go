@@ -133,6 +133,11 @@ func TestDamagedCloneIsReplaced(t *testing.T) {
 			if n, files := walk(t, res); res.Head != head || n != 2 || files["counter"] != "2" {
 				t.Errorf("%s\nhead %s, %d commits, files %v", tc.reason, res.Head, n, files)
 			}
+			s.ResetRequests()
+			fetch(t, r)
+			if got := s.Count("fetch"); got != 0 {
+				t.Errorf("%s\nthe clone was replaced again without need", tc.reason)
+			}
 			for _, leftover := range []string{"tmp/*", "objects/pack/pack-00000000*"} {
 				if files, _ := filepath.Glob(filepath.Join(cloneDir(t, dir), leftover)); len(files) > 0 {
 					t.Errorf("%s\nleftovers %v", tc.reason, files)
@@ -143,6 +148,49 @@ func TestDamagedCloneIsReplaced(t *testing.T) {
 				t.Errorf("%s\n%d commits after the next change, want 3", tc.reason, n)
 			}
 		})
+	}
+}
+
+// A remote that rewrites its history again and again does not fill the disk.
+func TestOutgrownCloneIsReplaced(t *testing.T) {
+	s := gitserver.New(t, gitserver.Options{})
+	up := newUpstream(t, s, "a.git")
+	dir := t.TempDir()
+	l := source.Limits{PackBytes: 16 << 10}
+	r := open(t, openCache(t, dir), source.Options{URL: s.URL("a.git"), Limits: l})
+	var old *source.Result
+	for i := range 20 {
+		up.git("checkout", "-q", "--orphan", fmt.Sprint("o", i))
+		var text strings.Builder
+		for j := range 100 {
+			text.WriteString(gitserver.Hash("blob", fmt.Append(nil, i, j)))
+		}
+		up.write("noise", text.String())
+		head := up.push()
+		res := fetch(t, r)
+		if n, files := walk(t, res); res.Head != head || n != 1 || files["noise"] != text.String() {
+			t.Fatalf("fetch %d: head %s with %d commits", i, res.Head, n)
+		}
+		if i == 0 {
+			old = res
+		}
+		size, packs := int64(0), 0
+		for name, content := range snapshot(t, cloneDir(t, dir)) {
+			if strings.HasSuffix(name, ".pack") {
+				size += int64(len(content))
+				packs++
+			}
+		}
+		listed, err := os.ReadFile(one(t, dir, "objects/info/packs"))
+		if err != nil || strings.Count(string(listed), "P ") != packs {
+			t.Errorf("%d packs are on disk, %v; the manifest lists:\n%s", packs, err, listed)
+		}
+		if size > 3*l.PackBytes {
+			t.Fatalf("after %d fetches the clone has %d bytes in %d packs", i+1, size, packs)
+		}
+	}
+	if n, _ := walk(t, old); n != 1 {
+		t.Error("the first result cannot be read any more")
 	}
 }
 

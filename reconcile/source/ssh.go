@@ -39,7 +39,7 @@ func (r *sshRemote) open(ctx context.Context) (_ session, err error) {
 	defer func() {
 		if err != nil {
 			s.close()
-			err = s.explain(ctx, err)
+			err = s.explain(err)
 		}
 	}()
 	// An unreachable peer must not keep the connection past the context.
@@ -123,34 +123,27 @@ func (s *sshSession) start(path string) error {
 	return err
 }
 
-func (s *sshSession) list(ctx context.Context, prefixes []string) ([]ref, error) {
+func (s *sshSession) list(_ context.Context, prefixes []string) ([]ref, error) {
 	if s.version != 2 {
 		return s.refs, nil
 	}
 	if _, err := s.stdin.Write(lsRefsRequest(s.greeting, prefixes)); err != nil {
-		return nil, s.explain(ctx, err)
+		return nil, s.explain(err)
 	}
 	refs, err := s.readRefs(s.stdout)
-	return refs, s.explain(ctx, err)
+	return refs, s.explain(err)
 }
 
-func (s *sshSession) fetch(ctx context.Context, wants, haves []plumbing.Hash) (io.Reader, error) {
+func (s *sshSession) fetch(_ context.Context, wants, haves []plumbing.Hash) (io.Reader, error) {
 	if _, err := s.stdin.Write(fetchRequest(s.greeting, wants, haves)); err != nil {
-		return nil, s.explain(ctx, err)
+		return nil, s.explain(err)
 	}
 	r, err := s.readPack(s.greeting, s.stdout)
-	return r, s.explain(ctx, err)
+	return r, s.explain(err)
 }
 
-// explain adds what the remote command said on its way out, and prefers the
-// caller's deadline over the broken connection that it caused.
-func (s *sshSession) explain(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	if cause := context.Cause(ctx); cause != nil {
-		return unavailable("%w", cause)
-	}
+// explain adds what the remote command said on its way out.
+func (s *sshSession) explain(err error) error {
 	if words := remoteText(s.stderr.Bytes()); words != "" && errors.Is(err, io.ErrUnexpectedEOF) {
 		return unavailable("the server refuses: %q", words)
 	}

@@ -136,9 +136,8 @@ func parseSchemeURL(raw, scheme string, loopback bool) (URL, error) {
 	if p.RawQuery != "" || p.ForceQuery || p.Fragment != "" || strings.Contains(raw, "#") {
 		return URL{}, invalidURL("query and fragment are not allowed")
 	}
-	escaped := strings.ToLower(p.EscapedPath())
-	if strings.Contains(escaped, "%2f") || strings.Contains(escaped, "%25") {
-		return URL{}, invalidURL("the path may not hold an encoded slash or percent sign")
+	if strings.Contains(strings.ToLower(p.EscapedPath()), "%2f") {
+		return URL{}, invalidURL("the path may not hold an encoded slash")
 	}
 	user := ""
 	if p.User != nil {
