@@ -66,7 +66,7 @@ func newSite(t *testing.T, name string, changes ...func(*site, *setup)) *site {
 	p := &setup{trust: in.TrustPolicy(), sync: in.GitSync(), files: map[string]string{}, server: in.Git}
 	p.trust.Name, p.sync.Name = name, name
 	p.sync.Spec.Trust.Name, p.sync.Spec.TargetNamespace = name, name
-	p.sync.Spec.Interval.Duration = time.Hour // attempts are asked for
+	p.sync.Spec.Interval = &metav1.Duration{Duration: time.Hour} // attempts are asked for
 	for _, change := range changes {
 		change(s, p)
 	}

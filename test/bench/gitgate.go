@@ -136,7 +136,7 @@ func (d *gitgateDriver) object(s *site, interval time.Duration) (*unstructured.U
 		ObjectMeta: metav1.ObjectMeta{Name: s.name, Namespace: gitgateNamespace},
 		Spec: v1alpha1.GitSyncSpec{
 			URL: d.url(s), Ref: v1alpha1.GitRef{Branch: "main"}, Path: s.path(),
-			Interval: metav1.Duration{Duration: interval}, Timeout: metav1.Duration{Duration: patience},
+			Interval: &metav1.Duration{Duration: interval}, Timeout: &metav1.Duration{Duration: patience},
 			Trust: v1alpha1.LocalReference{Name: s.name}, Policies: []v1alpha1.LocalReference{{Name: policySet}},
 		},
 	}, v1alpha1.GroupVersion.WithKind("GitSync"))

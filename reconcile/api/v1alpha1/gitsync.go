@@ -69,7 +69,7 @@ type GitSyncSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('5s') && duration(self) <= duration('24h')",message="must be between 5s and 24h"
 	// +kubebuilder:default="1m"
 	// +optional
-	Interval metav1.Duration `json:"interval,omitempty"`
+	Interval *metav1.Duration `json:"interval,omitempty"`
 
 	// RetryInterval is how long to wait after a failure before the next try. It
 	// doubles with each further failure, up to interval. The default is 5s.
@@ -81,7 +81,7 @@ type GitSyncSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('2h')",message="must be between 1s and 2h"
 	// +kubebuilder:default="5m"
 	// +optional
-	Timeout metav1.Duration `json:"timeout,omitempty"`
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
 	// Suspend stops fetching and applying, and the correction of drift, until it
 	// is false again.

@@ -1,7 +1,6 @@
 package v1alpha1
 
 import (
-	"cmp"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -183,19 +182,19 @@ type Snapshot struct {
 func (g *GitSync) PruneEnabled() bool { return g.Spec.Prune == nil || *g.Spec.Prune }
 
 // IntervalOrDefault is spec.interval, or a minute.
-func (g *GitSync) IntervalOrDefault() time.Duration {
-	return cmp.Or(g.Spec.Interval.Duration, time.Minute)
-}
+func (g *GitSync) IntervalOrDefault() time.Duration { return orDefault(g.Spec.Interval, time.Minute) }
 
 // TimeoutOrDefault is spec.timeout, or five minutes.
-func (g *GitSync) TimeoutOrDefault() time.Duration {
-	return cmp.Or(g.Spec.Timeout.Duration, 5*time.Minute)
-}
+func (g *GitSync) TimeoutOrDefault() time.Duration { return orDefault(g.Spec.Timeout, 5*time.Minute) }
 
 // RetryIntervalOrDefault is spec.retryInterval, or five seconds.
 func (g *GitSync) RetryIntervalOrDefault() time.Duration {
-	if g.Spec.RetryInterval == nil {
-		return 5 * time.Second
+	return orDefault(g.Spec.RetryInterval, 5*time.Second)
+}
+
+func orDefault(d *metav1.Duration, standard time.Duration) time.Duration {
+	if d == nil || d.Duration <= 0 {
+		return standard
 	}
-	return cmp.Or(g.Spec.RetryInterval.Duration, 5*time.Second)
+	return d.Duration
 }

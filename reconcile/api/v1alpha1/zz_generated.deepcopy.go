@@ -203,13 +203,21 @@ func (in *GitSyncList) DeepCopyObject() runtime.Object {
 func (in *GitSyncSpec) DeepCopyInto(out *GitSyncSpec) {
 	*out = *in
 	out.Ref = in.Ref
-	out.Interval = in.Interval
+	if in.Interval != nil {
+		in, out := &in.Interval, &out.Interval
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.RetryInterval != nil {
 		in, out := &in.RetryInterval, &out.RetryInterval
 		*out = new(v1.Duration)
 		**out = **in
 	}
-	out.Timeout = in.Timeout
+	if in.Timeout != nil {
+		in, out := &in.Timeout, &out.Timeout
+		*out = new(v1.Duration)
+		**out = **in
+	}
 	if in.SecretRef != nil {
 		in, out := &in.SecretRef, &out.SecretRef
 		*out = new(LocalReference)

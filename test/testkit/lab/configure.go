@@ -72,7 +72,7 @@ func (l *Lab) configure(ctx context.Context) error {
 		}
 	}
 	for _, o := range []client.Object{
-		l.secret(GitSecret, map[string][]byte{"username": []byte(username), "password": []byte(l.password), "ca.crt": l.Git.CA()}),
+		l.GitCredentials(SystemNamespace),
 		l.secret(KeySecret, map[string][]byte{"lab.agekey": l.Age.PrivateKey()}),
 		l.TrustPolicy(), l.PolicySet(),
 	} {
@@ -81,6 +81,13 @@ func (l *Lab) configure(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// GitCredentials is the Secret that opens the Git server, for a namespace.
+func (l *Lab) GitCredentials(namespace string) *corev1.Secret {
+	s := l.secret(GitSecret, map[string][]byte{"username": []byte(username), "password": []byte(l.password), "ca.crt": l.Git.CA()})
+	s.Namespace = namespace
+	return s
 }
 
 func (l *Lab) secret(name string, data map[string][]byte) *corev1.Secret {
@@ -129,7 +136,7 @@ func (l *Lab) GitSync() *v1alpha1.GitSync {
 		ObjectMeta: metav1.ObjectMeta{Namespace: SystemNamespace, Name: SyncName},
 		Spec: v1alpha1.GitSyncSpec{
 			URL: l.URL(), Ref: v1alpha1.GitRef{Branch: Branch}, Path: "deploy",
-			Interval: metav1.Duration{Duration: 5 * time.Second}, Timeout: metav1.Duration{Duration: time.Minute},
+			Interval: &metav1.Duration{Duration: 5 * time.Second}, Timeout: &metav1.Duration{Duration: time.Minute},
 			SecretRef: &v1alpha1.LocalReference{Name: GitSecret},
 			Trust:     v1alpha1.LocalReference{Name: TrustName}, Policies: []v1alpha1.LocalReference{{Name: PolicyName}},
 			Decryption:      &v1alpha1.Decryption{Provider: "sops", SecretRef: &v1alpha1.LocalReference{Name: KeySecret}},

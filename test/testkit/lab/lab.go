@@ -16,11 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
@@ -102,6 +104,7 @@ func Scheme() *runtime.Scheme {
 
 // Start builds a lab: everything but gitgate runs when it returns.
 func Start(ctx context.Context, o Options) (l *Lab, err error) {
+	ctrllog.SetLogger(logr.Discard()) // our own client has nothing to say
 	l = &Lab{Options: o, password: "canary-git-password"}
 	defer func() {
 		if err != nil {
