@@ -4,36 +4,58 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
-// deletions judges what the release drops: each object by the rules, all
-// together by the budget.
+// deletions judges what the release deletes and was not judged yet: each object by
+// the rules, all together by the budget. Before the dry run that is what the
+// release drops, after it also what can only be changed by making it anew.
 func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 	live, err := a.gate.cfg.Cluster.Deletions(ctx, a.objects)
 	if err != nil {
 		return []verdict.Finding{{
-			Reason: verdict.DryRunRejected, Severity: verdict.Undetermined,
+			Stage: verdict.StagePolicy, Reason: verdict.DryRunRejected, Severity: verdict.Undetermined,
 			Message: fmt.Sprintf("what would be deleted could not be found out: %v", err),
 		}}
 	}
-	a.dropped = a.asDeclared(live)
 	var findings []verdict.Finding
-	for _, o := range a.dropped {
+	more := a.notDropped(a.asDeclared(live))
+	for _, o := range more {
 		findings = append(findings, a.judgeDeletion(ctx, o)...)
 	}
-	commit := a.tree.Commit()
-	budget := max(a.gate.cfg.DeletionBudget(a.req.Inventory), approvedDeletions(commit.Message))
-	if len(a.dropped) <= budget {
+	a.dropped = append(a.dropped, more...)
+	if len(more) == 0 {
 		return findings
 	}
-	return append(findings, verdict.Finding{
-		Reason: verdict.DeletionBudget, Severity: verdict.Deny, Commit: commit.Hash,
+	return append(findings, a.overBudget()...)
+}
+
+// overBudget compares what is deleted with what may be. The inventory comes from
+// the status, which anybody may have written: it counts for no more than there is.
+func (a *admission) overBudget() []verdict.Finding {
+	commit := a.tree.Commit()
+	inventory := min(a.req.Inventory, len(a.objects)+len(a.dropped))
+	budget := max(a.gate.cfg.DeletionBudget(inventory), approvedDeletions(commit.Message))
+	if len(a.dropped) <= budget {
+		return nil
+	}
+	return []verdict.Finding{{
+		Stage: verdict.StagePolicy, Reason: verdict.DeletionBudget, Severity: verdict.Deny, Commit: commit.Hash,
 		Message: fmt.Sprintf("the commit deletes %d of %d objects, of which spec.deletionBudget allows %d (the first: %s): if that is meant, sign a commit with the line \"Gitgate-Approve-Deletions: %d\"",
-			len(a.dropped), a.req.Inventory, budget, a.dropped[0].ID(), len(a.dropped)),
-	})
+			len(a.dropped), inventory, budget, a.dropped[0].ID(), len(a.dropped)),
+	}}
+}
+
+// notDropped leaves out what was judged before.
+func (a *admission) notDropped(objects []Object) []Object {
+	known := make(map[string]bool, len(a.dropped))
+	for _, o := range a.dropped {
+		known[o.key()] = true
+	}
+	return slices.DeleteFunc(objects, func(o Object) bool { return known[o.key()] })
 }
 
 // asDeclared prefers what Git said of an object over what the cluster holds, so

@@ -125,7 +125,7 @@ type admission struct {
 	objects []Object // as rendered, images pinned in place after the image stage
 	judged  []*judged
 	changed []string // paths that the commits change
-	dropped []Object // what the last release declares and this one does not
+	dropped []Object // what would be deleted, also if only to be made anew
 }
 
 func (a *admission) begin(s verdict.Stage) {
@@ -136,8 +136,28 @@ func (a *admission) begin(s verdict.Stage) {
 }
 
 func (a *admission) end(fs ...verdict.Finding) bool {
+	fs = bounded(fs)
 	a.locate(fs)
 	return a.out.Stage(a.stage, a.start, fs...)
+}
+
+// maxFindings bounds the findings of one stage. A verdict is logged and shown.
+const maxFindings = 1000
+
+// bounded cuts findings, the worst of which stay, so that what blocks still does.
+func bounded(fs []verdict.Finding) []verdict.Finding {
+	if len(fs) <= maxFindings {
+		return fs
+	}
+	verdict.Sort(fs)
+	return append(fs[:maxFindings:maxFindings], verdict.Finding{
+		Reason: verdict.LimitExceeded, Severity: fs[maxFindings].Severity,
+		Message: fmt.Sprintf("%d more findings are not shown: correct those that are", len(fs)-maxFindings),
+	})
+}
+
+func blocks(fs []verdict.Finding) bool {
+	return slices.ContainsFunc(fs, func(f verdict.Finding) bool { return f.Severity.Blocks() })
 }
 
 // maxLocated bounds the findings whose field is looked up in its file.
@@ -190,15 +210,19 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 	}
 	c := &Candidate{
 		revision: a.req.Revision, commit: a.tree.Commit(),
-		objects: plain, declared: a.objects, deletions: a.dropped,
+		objects: plain, declared: a.objects,
 	}
 	a.begin(verdict.StageApply)
-	a.end(a.gate.cfg.Cluster.DryRun(ctx, c)...)
+	findings := a.gate.cfg.Cluster.DryRun(ctx, c)
+	if !blocks(findings) {
+		findings = append(findings, a.deletions(ctx)...) // now those too that are to be made anew
+	}
+	a.end(findings...)
 	v := a.out.Verdict()
 	if !v.Allowed() {
 		return nil, v
 	}
-	return &Release{candidate: c, verdict: v}, v
+	return &Release{candidate: *c}, v
 }
 
 func (a *admission) verify(ctx context.Context) bool {
@@ -218,18 +242,28 @@ func (a *admission) verify(ctx context.Context) bool {
 func (a *admission) render(ctx context.Context) bool {
 	a.begin(verdict.StageRender)
 	objects, findings := a.gate.cfg.Renderer.Render(ctx, a.tree)
-	if len(objects) == 0 && len(findings) == 0 {
+	if len(objects) == 0 && !blocks(findings) {
 		findings = append(findings, verdict.Finding{
 			Reason: verdict.EmptyRelease, Severity: verdict.Deny,
 			Message: "the path holds no object: applying it would delete everything; check spec.path, or delete the GitSync to remove what it applied",
 		})
 	}
-	if a.req.Previous == nil && a.req.PreviousTree != nil {
-		// What was wrong with it then was found then.
-		a.req.Previous, _ = a.gate.cfg.Renderer.Render(ctx, a.req.PreviousTree)
-	}
+	findings = append(findings, a.renderPrevious(ctx)...)
 	a.objects = slices.Clone(objects)
 	a.out.Objects(len(objects))
 	a.judged = a.gate.memo.next(objects)
 	return a.end(findings...)
+}
+
+// renderPrevious makes up for objects of the last release that the caller does not
+// have. That they do not render any more is nobody's fault, as when spec.path is
+// another one now; not to know whether they do is, for rules would take every
+// object for a new one.
+func (a *admission) renderPrevious(ctx context.Context) []verdict.Finding {
+	if a.req.Previous != nil || a.req.PreviousTree == nil {
+		return nil
+	}
+	objects, findings := a.gate.cfg.Renderer.Render(ctx, a.req.PreviousTree)
+	a.req.Previous = objects
+	return slices.DeleteFunc(findings, func(f verdict.Finding) bool { return f.Severity != verdict.Undetermined })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -37,7 +38,7 @@ func (a *admission) images(ctx context.Context) bool {
 			findings = append(findings, j.pin(answers)...)
 		}
 		if j.pinned != nil {
-			a.objects[i] = *j.pinned
+			a.objects[i].Unstructured = j.pinned
 		}
 	}
 	return a.end(findings...)
@@ -87,7 +88,7 @@ func (j *judged) pin(answers map[string]imageAnswer) []verdict.Finding {
 		return nil // reported already
 	}
 	if len(j.leaves) == 0 {
-		j.pinned = &j.rendered
+		j.pinned = j.rendered.Unstructured
 		return nil
 	}
 	var findings []verdict.Finding
@@ -103,25 +104,25 @@ func (j *judged) pin(answers map[string]imageAnswer) []verdict.Finding {
 	if len(findings) > 0 {
 		return findings
 	}
-	pinned := j.rendered
+	pinned := j.rendered.Unstructured
 	for i, l := range j.leaves {
 		want := evidence[i].Pinned()
 		if want == l.ref {
 			continue
 		}
-		if pinned.Unstructured == j.rendered.Unstructured {
-			pinned.Unstructured = j.rendered.DeepCopy()
+		if pinned == j.rendered.Unstructured {
+			pinned = j.rendered.DeepCopy()
 		}
 		setString(pinned.Object, l.path, want)
 	}
-	j.pinned, j.evidence = &pinned, evidence
+	j.pinned, j.evidence = pinned, evidence
 	return nil
 }
 
 func imageFinding(l imageLeaf, err error) verdict.Finding {
 	f := verdict.Finding{
 		Stage: verdict.StageImage, Reason: verdict.RegistryUnavailable, Severity: verdict.Undetermined,
-		Field: l.field(), Image: l.ref, Message: fmt.Sprintf("image %s could not be judged: %v", l.ref, err),
+		Field: l.field(), Image: clip(l.ref), Message: fmt.Sprintf("image %s could not be judged: %v", clip(l.ref), err),
 	}
 	var known *image.Error
 	if errors.As(err, &known) {
@@ -131,6 +132,16 @@ func imageFinding(l imageLeaf, err error) verdict.Finding {
 		}
 	}
 	return f
+}
+
+// maxImage bounds an image reference in a finding; no registry takes a longer one.
+const maxImage = 512
+
+func clip(ref string) string {
+	if len(ref) <= maxImage {
+		return ref
+	}
+	return strings.ToValidUTF8(ref[:maxImage], "") + "…"
 }
 
 // setString sets the string at a path that exists.

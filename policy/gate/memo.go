@@ -26,7 +26,7 @@ type judged struct {
 	extracted  bool
 
 	// pinned is the object with its images pinned, when every image is proven.
-	pinned   *Object
+	pinned   *unstructured.Unstructured
 	evidence []image.Evidence
 
 	// policy holds the findings of the rules over pinned.
@@ -43,6 +43,7 @@ func (m *memo) next(objects []Object) []*judged {
 		if j == nil || !j.rendered.Source.same(o.Source) {
 			j = &judged{rendered: o}
 		}
+		j.rendered.Source = o.Source // the file around an object may be another one now
 		kept[o.Unstructured], out[i] = j, j
 	}
 	m.byPointer = kept

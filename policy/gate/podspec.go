@@ -225,22 +225,22 @@ func (x extractors) uncovered(o Object, covered []imageLeaf) []verdict.Finding {
 	return out
 }
 
-// looksLikeImage guesses from the name of a field whether it holds an image. It
-// errs on the side of asking.
+// looksLikeImage guesses from the names of a field and of what it is in whether it
+// holds an image. It errs on the side of asking.
 func looksLikeImage(path []any) bool {
-	key, _ := path[len(path)-1].(string)
-	lower := strings.ToLower(key)
-	switch lower {
-	case "image", "imageref", "imagename", "imageurl":
-		return true
-	case "repository":
-		if len(path) < 2 {
-			return false
+	var names []string // the last ones, from the field outwards; indexes are no names
+	for i := len(path) - 1; i >= 0 && len(names) < 2; i-- {
+		if name, ok := path[i].(string); ok {
+			names = append(names, name)
 		}
-		parent, _ := path[len(path)-2].(string)
-		return strings.EqualFold(parent, "image")
 	}
-	return strings.HasSuffix(key, "Image")
+	switch strings.ToLower(names[0]) {
+	case "image", "images", "imageref", "imagename", "imageurl":
+		return true
+	case "repository", "name", "ref", "reference", "url", "uri":
+		return len(names) == 2 && (strings.EqualFold(names[1], "image") || strings.EqualFold(names[1], "images"))
+	}
+	return strings.HasSuffix(names[0], "Image")
 }
 
 func walkStrings(v any, at []any, visit func(path []any, s string)) {

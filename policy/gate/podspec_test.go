@@ -53,6 +53,8 @@ func TestAttack_I8_EveryImageIsSeen(t *testing.T) {
 		"Missed":      {"The extractor does not know this field.", "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [{script: {image: x}}]}", nil, []verdict.Reason{verdict.UncoveredImage}},
 		"Unknown":     {"Nobody declared the kind.", "apiVersion: serving.knative.dev/v1\nkind: Service\nspec: {template: {spec: {containers: [{image: x}]}}}", nil, []verdict.Reason{verdict.UncoveredImage}},
 		"Split":       {"An image in two fields is one too.", "apiVersion: example.com/v1\nkind: App\nspec: {image: {repository: x, tag: y}}", nil, []verdict.Reason{verdict.UncoveredImage}},
+		"Named":       {"So is a name within an image.", "apiVersion: example.com/v1\nkind: App\nspec: {image: {name: x, tag: y, pullPolicy: Always}}", nil, []verdict.Reason{verdict.UncoveredImage}},
+		"Listed":      {"And each of a list.", "apiVersion: example.com/v1\nkind: App\nspec: {images: [x, z]}", nil, []verdict.Reason{verdict.UncoveredImage, verdict.UncoveredImage}},
 		"Waived":      {"The TrustPolicy says that the kind runs none.", "apiVersion: example.com/v1\nkind: Gallery\nspec: {image: sunset.png}", nil, nil},
 		"LookAlike":   {"A group that only looks built in.", "apiVersion: evil.k8s.io/v1\nkind: Pod\nspec: {containers: [{image: x}]}", nil, []verdict.Reason{verdict.UncoveredImage}},
 	} {

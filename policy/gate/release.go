@@ -3,7 +3,6 @@ package gate
 import (
 	"slices"
 
-	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/verify/commit"
 )
 
@@ -11,11 +10,10 @@ import (
 // and its secrets decrypted. It exists only so that the cluster can be asked; it
 // cannot be applied. Only a [Gate] mints it.
 type Candidate struct {
-	revision  string
-	commit    commit.Info
-	objects   []Object
-	declared  []Object
-	deletions []Object
+	revision string
+	commit   commit.Info
+	objects  []Object
+	declared []Object
 }
 
 // Objects returns the objects with their plaintext. Handle with care.
@@ -25,14 +23,10 @@ func (c *Candidate) Objects() []Object { return slices.Clone(c.objects) }
 func (c *Candidate) Revision() string { return c.revision }
 
 // A Release is a revision that passed every gate. Only [Gate.Admit] mints it, and
-// only from a verdict that allows.
+// only from a verdict that allows; the zero value holds no object.
 type Release struct {
-	candidate *Candidate
-	verdict   verdict.Verdict
+	candidate Candidate
 }
-
-// Candidate returns what the cluster was asked about.
-func (r *Release) Candidate() *Candidate { return r.candidate }
 
 // Objects returns the objects with their plaintext. Handle with care.
 func (r *Release) Objects() []Object { return r.candidate.Objects() }
@@ -41,17 +35,11 @@ func (r *Release) Objects() []Object { return r.candidate.Objects() }
 // images pinned.
 func (r *Release) Declared() []Object { return slices.Clone(r.candidate.declared) }
 
-// Deletions returns the objects that the release drops.
-func (r *Release) Deletions() []Object { return slices.Clone(r.candidate.deletions) }
-
 // Revision names the revision, as in main@sha1:<hash>.
 func (r *Release) Revision() string { return r.candidate.revision }
 
 // Commit returns the verified head commit.
 func (r *Release) Commit() commit.Info { return r.candidate.commit }
-
-// Verdict returns the verdict that let it pass.
-func (r *Release) Verdict() verdict.Verdict { return r.verdict }
 
 // Applied returns what is left of the release once it is applied: it holds no
 // plaintext.

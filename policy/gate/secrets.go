@@ -45,6 +45,10 @@ func (g *Gate) decrypt(ctx context.Context, objects []Object) ([]Object, []verdi
 	}()
 	var findings []verdict.Finding
 	for i, o := range plain {
+		if fs := o.hidden(); len(fs) > 0 {
+			findings = append(findings, fs...)
+			continue
+		}
 		if o.Source.Encrypted == nil {
 			if isSecret(o.Unstructured) {
 				findings = append(findings, g.plaintext(o)...)
@@ -103,10 +107,53 @@ func (f openedFile) apply(o Object) (*unstructured.Unstructured, error) {
 	return unstructuredOf(content), nil
 }
 
+// ciphertextPrefix starts every value that SOPS encrypted.
+const ciphertextPrefix = "ENC[AES256_GCM,"
+
+// hidden refuses ciphertext that would come from under the mask after everybody
+// has judged the mask: a hostPID, an image or an annotation that rules cannot see.
+// Only the values of a Secret may be encrypted, and only those of the file that
+// says with which key.
+func (o Object) hidden() []verdict.Finding {
+	metadata, _ := o.Object["sops"].(map[string]any)
+	if o.Source.Encrypted == nil && metadata == nil && !isSecret(o.Unstructured) {
+		return nil // its ciphertext, if any, is applied as it is and masked for nobody
+	}
+	var open, stray []string
+	walkStrings(o.Object, nil, func(path []any, s string) {
+		switch top := path[0]; {
+		case !strings.Contains(s, ciphertextPrefix):
+		case top == "sops" && metadata != nil: // never applied
+		case !isSecret(o.Unstructured) || top != "data" && top != "stringData":
+			stray = append(stray, fieldPath(path))
+		case o.Source.Encrypted == nil:
+			open = append(open, fieldPath(path))
+		}
+	})
+	f := verdict.Finding{Stage: verdict.StageSecret, Severity: verdict.Deny}
+	switch {
+	case len(stray) > 0:
+		f.Reason, f.Field = verdict.SecretIntegrity, stray[0]
+		f.Message = fmt.Sprintf("%s holds ciphertext, and only data and stringData of a Secret may: rules and image checks could not see what it becomes; set encrypted_regex to %q and encrypt again", summary(stray), "^(data|stringData)$")
+	case len(open) > 0:
+		f.Reason, f.Field = verdict.SecretUndecryptable, open[0]
+		f.Message = fmt.Sprintf("%s holds ciphertext of another file, or its file has lost its sops metadata: write the Secret as a manifest and encrypt that with sops", summary(open))
+	case metadata != nil && o.Source.Encrypted == nil:
+		f.Reason, f.Field = verdict.SecretIntegrity, "sops"
+		f.Message = "the sops metadata is not from the object's own file: do not patch it in"
+	default:
+		return nil
+	}
+	return []verdict.Finding{o.finding(f)}
+}
+
 func secretFinding(err error) verdict.Finding {
 	f := verdict.Finding{
 		Stage: verdict.StageSecret, Reason: verdict.SecretUndecryptable, Severity: verdict.Deny,
 		Message: "the file cannot be decrypted", // an unknown error is not quoted: it may hold plaintext
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		f.Severity, f.Message = verdict.Undetermined, "the file was not decrypted in time"
 	}
 	var known *SecretError
 	if errors.As(err, &known) {
