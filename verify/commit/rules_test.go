@@ -157,7 +157,7 @@ func TestMalformedTrees(t *testing.T) {
 			return []gitrepo.Entry{entry("100644", "a", b), entry("100644", "a", b)}
 		},
 		"DuplicateOfDirectory": func(b plumbing.Hash) []gitrepo.Entry {
-			return []gitrepo.Entry{entry("100644", "a", b), entry("100644", "a.b", b), entry("40000", "a", b)}
+			return []gitrepo.Entry{entry("100644", "a", b), entry("100644", "a.b", b), entry("40000", "a", plumbing.ComputeHash(plumbing.TreeObject, nil))}
 		},
 		"Unsorted": func(b plumbing.Hash) []gitrepo.Entry {
 			return []gitrepo.Entry{entry("100644", "b", b), entry("100644", "a", b)}

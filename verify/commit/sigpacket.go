@@ -1,17 +1,13 @@
 package commit
 
-import (
-	"encoding/binary"
-
-	"github.com/ProtonMail/go-crypto/openpgp/packet"
-)
+import "encoding/binary"
 
 // checkSignaturePacket looks at a detached signature before the library does. It
 // must be one packet of definite length that fills body (RFC 9580, sections 4.2
 // and 5.2). The library allocates what a length claims before it reads, up to
 // gigabytes in version 6, so lengths are held against what is there; and
 // signatures in signatures, which have no place here, would hide more of them.
-// Weak algorithms are told apart from unknown ones, which the library does not.
+// Weak digests are told apart from unknown ones, which the library does not.
 func checkSignaturePacket(body []byte) *fault {
 	content, f := signaturePacket(body)
 	if f != nil {
@@ -25,7 +21,7 @@ func checkSignaturePacket(body []byte) *fault {
 		if len(content) < 19 {
 			return faultf(BadSignature, "the signature packet is cut short")
 		}
-		if f := weakAlgorithms(content[15], content[16]); f != nil {
+		if f := weakDigest(content[16]); f != nil {
 			return f
 		}
 		return faultf(UnsupportedSignature, "signature packet of the obsolete version %d", version)
@@ -83,7 +79,7 @@ func signaturePacket(b []byte) ([]byte, *fault) {
 // checkSubpackets checks a packet of version 4 or 6, in which lengths of areas
 // take the given number of octets.
 func checkSubpackets(content []byte, octets int) *fault {
-	if f := weakAlgorithms(content[2], content[3]); f != nil {
+	if f := weakDigest(content[3]); f != nil {
 		return f
 	}
 	rest := content[4:]
@@ -132,11 +128,8 @@ func checkArea(area []byte) *fault {
 	return nil
 }
 
-// weakAlgorithms takes the numbers of a public-key algorithm and of a digest.
-func weakAlgorithms(key, hash byte) *fault {
-	if packet.PublicKeyAlgorithm(key) == packet.PubKeyAlgoDSA {
-		return faultf(WeakCryptography, "DSA signatures are refused: use Ed25519 or RSA of 3072 bits or more")
-	}
+// weakDigest judges a digest by its number; keys are judged by weakKey.
+func weakDigest(hash byte) *fault {
 	switch hash { // RFC 9580, section 9.5
 	case 1, 2, 3:
 		return faultf(WeakCryptography, "the signature's digest is %s: use SHA-256 or better",
