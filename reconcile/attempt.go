@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	if a.sync.Spec.Suspend {
 		a.session.stopHealth()
 		a.session.setLive(nil)
-		a.session.applied = plumbing.ZeroHash // checked again in full on resume
+		a.session.applied, a.session.resumed = plumbing.ZeroHash, "" // checked again in full on resume
 		return outcome{ready: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "suspended: nothing is fetched, applied or corrected"}
 	}
 	resolver := resolver{cached: a.Client, direct: a.Direct, system: a.SystemNamespace}
@@ -41,20 +42,21 @@ func (a *attempt) run(ctx context.Context) outcome {
 	}
 	got, err := a.fetch(ctx)
 	if err != nil {
-		a.resume(ctx, in, fingerprint, plumbing.ZeroHash)
+		a.resume(ctx, in, fingerprint)
 		return sourceOutcome(err)
 	}
-	a.resume(ctx, in, fingerprint, got.Head)
 	switch s := a.session; {
 	case a.requested():
 	case s.applied == got.Head && s.appliedW == fingerprint:
 		return a.steady()
-	case s.judged.settled(got.Head, fingerprint):
+	case s.judged.question == (question{got.Head, tagHashes(got), fingerprint}) && s.judged.final():
 		out := a.quarantined(s.judged.verdict)
 		out.quiet = true
 		return out
 	}
-	return a.advance(ctx, in, fingerprint, got)
+	out := a.advance(ctx, in, fingerprint, got)
+	a.resume(ctx, in, fingerprint)
+	return out
 }
 
 // requested reports whether a person asked for an attempt now.
@@ -133,16 +135,16 @@ func (a *attempt) buildGate(ctx context.Context, in Inputs, fingerprint string) 
 }
 
 // resume brings the last good release back under watch after a restart, from the
-// clone, when the head is another one or cannot be had. It is judged like any
-// revision. What keeps it from coming back keeps its drift from being corrected,
-// and is logged: the head decides about the status.
-func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string, head plumbing.Hash) {
+// clone, when the head is denied or cannot be had. It is judged like any revision.
+// What keeps it from coming back keeps its drift from being corrected, and is
+// logged: the head decides about the status.
+func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string) {
 	s := a.session
-	if s.repo == nil || s.resumed || s.declared != nil {
+	if s.repo == nil || s.resumed == fingerprint || s.isLive() || ctx.Err() != nil {
 		return
 	}
 	applied, err := s.repo.Applied(s.owner.String())
-	if err != nil || applied.IsZero() || applied == head {
+	if err != nil || applied.IsZero() || applied == s.judged.head {
 		return
 	}
 	objects, err := s.repo.Objects(ctx)
@@ -150,15 +152,17 @@ func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string, hea
 		a.log(ctx).Info("The last applied revision cannot be read", "revision", applied.String(), "reason", err.Error())
 		return
 	}
-	s.resumed = true
-	was := a.sync.Status.DeepCopy()
+	judged, was := s.judged, a.sync.Status.DeepCopy()
 	out := a.advance(ctx, in, fingerprint, &source.Result{Head: applied, Objects: objects})
+	if s.isLive() || s.judged.final() {
+		s.resumed = fingerprint
+	}
 	if out.ready == metav1.ConditionFalse {
 		a.log(ctx).Info("The last applied revision could not be taken up again", "revision", applied.String(), "reason", out.message)
 	}
-	inventory := a.sync.Status.Inventory
+	s.judged = judged
+	was.Inventory, was.LastAppliedRevision = a.sync.Status.Inventory, a.sync.Status.LastAppliedRevision
 	a.sync.Status = *was
-	a.sync.Status.Inventory = inventory
 }
 
 // advance judges a head and applies it if it passes.
@@ -180,7 +184,7 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 	if ctx.Err() != nil {
 		return failed(v1alpha1.ReasonReconciliationFailed, "stopped while judging: %v", ctx.Err())
 	}
-	s.judged = judgement{head: got.Head, fingerprint: fingerprint, verdict: v}
+	s.judged = judgement{question{got.Head, tagHashes(got), fingerprint}, v}
 	a.sync.Status.LastAttemptedRevision = revision
 	if release == nil {
 		a.decide(ctx, v, "", nil)
@@ -188,12 +192,13 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 	}
 	info := release.Commit()
 	a.decide(ctx, v, info.Author.String(), info.Signers)
-	setConditions(a.sync, condition{v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified, "revision " + revision + " passed every gate"})
+	setConditions(a.sync, verified(revision))
 	return a.apply(ctx, release, got, fingerprint)
 }
 
 // request names the range to verify: from what was applied, by our own record
-// beside the clone. What the status says of it can only refuse more.
+// beside the clone. Only where that is lost does the status count, and then it can
+// but refuse more.
 func (a *attempt) request(got *source.Result, revision string) (gate.Request, error) {
 	s := a.session
 	req := gate.Request{Revision: revision, Previous: s.declared, Commit: commit.Request{Head: got.Head, Objects: got.Objects}}
@@ -207,38 +212,44 @@ func (a *attempt) request(got *source.Result, revision string) (gate.Request, er
 	if err != nil {
 		return req, err
 	}
-	if !applied.IsZero() {
-		req.Commit.Base = append(req.Commit.Base, applied)
-	}
-	if _, hex, ok := strings.Cut(a.sync.Status.LastAppliedRevision, "@sha1:"); ok && plumbing.IsHash(hex) {
-		if h := plumbing.NewHash(hex); h != applied {
-			req.Commit.Ancestors = append(req.Commit.Ancestors, h)
+	if applied.IsZero() {
+		if _, hex, ok := strings.Cut(a.sync.Status.LastAppliedRevision, "@sha1:"); ok && plumbing.IsHash(hex) {
+			req.Commit.Ancestors = []plumbing.Hash{plumbing.NewHash(hex)}
 		}
+		return req, nil
 	}
-	if s.declared == nil && !applied.IsZero() {
-		if tree, err := commit.Unverified(got.Objects, applied); err == nil {
-			req.PreviousTree = tree
+	req.Commit.Base = []plumbing.Hash{applied}
+	if s.declared == nil {
+		// Without it rules would take every object for a new one.
+		if req.PreviousTree, err = commit.Unverified(got.Objects, applied); err != nil {
+			return req, fmt.Errorf("the applied commit cannot be read: %w", err)
 		}
 	}
 	return req, nil
+}
+
+func verified(revision string) condition {
+	return condition{v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonVerified, "revision " + revision + " passed every gate"}
 }
 
 func (a *attempt) quarantined(v verdict.Verdict) outcome {
 	message := deniedMessage(v, a.sync.Status.LastAppliedRevision)
 	reason := v1alpha1.ReasonQuarantined
 	if blocking := v.Blocking(); len(blocking) > 0 {
-		reason = string(blocking[0].Reason)
+		reason = cmp.Or(string(blocking[0].Reason), reason)
 	}
 	setConditions(a.sync, condition{v1alpha1.ConditionVerified, metav1.ConditionFalse, reason, message})
 	out := outcome{ready: metav1.ConditionFalse, reason: reason, message: message}
-	out.retry = !a.session.judged.settled(a.session.judged.head, a.session.judged.fingerprint)
-	out.stalled = !out.retry
+	out.stalled = a.session.judged.final()
+	out.retry = !out.stalled
 	return out
 }
 
 // steady is the outcome when the head is applied already.
 func (a *attempt) steady() outcome {
 	s := a.session
+	a.sync.Status.LastAttemptedRevision = a.sync.Status.LastAppliedRevision
+	setConditions(a.sync, verified(a.sync.Status.LastAppliedRevision))
 	if !a.sync.Spec.Wait {
 		return a.succeeded()
 	}

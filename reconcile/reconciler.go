@@ -75,12 +75,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, err
 	}
-	a := &attempt{Reconciler: r, sync: sync.DeepCopy(), before: &sync, session: r.sessions.get(owner), started: time.Now()}
+	s := r.sessions.get(owner)
+	if err := r.catchUp(ctx, s, &sync); err != nil {
+		return ctrl.Result{}, err
+	}
+	a := &attempt{Reconciler: r, sync: sync.DeepCopy(), before: &sync, session: s, started: time.Now()}
 	if !sync.DeletionTimestamp.IsZero() {
 		return a.finalize(ctx)
 	}
 	if controllerutil.AddFinalizer(a.sync, v1alpha1.Finalizer) {
-		if err := r.Client.Patch(ctx, a.sync, client.MergeFrom(&sync)); err != nil {
+		// Others have finalizers too: never from a list that is out of date.
+		if err := r.Client.Patch(ctx, a.sync, client.MergeFromWithOptions(&sync, client.MergeFromWithOptimisticLock{})); err != nil {
 			return ctrl.Result{}, err
 		}
 		a.before = a.sync.DeepCopy()
@@ -89,10 +94,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return a.finish(ctx, out)
 }
 
+// catchUp reads the GitSync anew while the cache may lag behind what we wrote last:
+// by an inventory from before it, what is on the newer one would be orphaned.
+func (r *Reconciler) catchUp(ctx context.Context, s *session, sync *v1alpha1.GitSync) error {
+	if s.written == "" || sync.ResourceVersion == s.written {
+		return nil
+	}
+	fresh := &v1alpha1.GitSync{}
+	if err := r.Direct.Get(ctx, client.ObjectKeyFromObject(sync), fresh); err != nil {
+		return err
+	}
+	*sync, s.written = *fresh, ""
+	return nil
+}
+
 func (r *Reconciler) forget(owner apply.Owner) {
 	if s := r.sessions.lookup(owner); s != nil {
 		s.stopHealth()
 		s.setLive(nil)
+		if s.repo != nil {
+			s.repo.Close()
+		}
 	}
 	r.Applier.Forget(owner)
 	r.sessions.drop(owner)
@@ -148,7 +170,7 @@ func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) 
 	default:
 		removeConditions(a.sync, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
 	}
-	if err := a.writeStatus(ctx); err != nil {
+	if err := a.patchStatus(ctx); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
 	if len(changed) > 0 && !out.quiet {
@@ -158,16 +180,17 @@ func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) 
 	return ctrl.Result{RequeueAfter: a.nextTry(out)}, nil
 }
 
-func (a *attempt) writeStatus(ctx context.Context) error {
+// patchStatus writes the status if it changed.
+func (a *attempt) patchStatus(ctx context.Context) error {
 	if sameStatus(a.before, a.sync) {
 		return nil
 	}
 	patch := client.MergeFrom(a.before)
 	updated := a.sync.DeepCopy()
 	if err := a.Client.Status().Patch(ctx, updated, patch); err != nil {
-		return client.IgnoreNotFound(err)
+		return err
 	}
-	a.sync.ResourceVersion = updated.ResourceVersion
+	a.sync.ResourceVersion, a.session.written = updated.ResourceVersion, updated.ResourceVersion
 	a.before = a.sync.DeepCopy()
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"gitgate.dev/gitgate/policy/gate"
@@ -96,7 +97,7 @@ func (a *attempt) setInventory(inv apply.Inventory) {
 func (a *attempt) recordInventory(ctx context.Context, inv apply.Inventory) error {
 	a.setInventory(inv)
 	setConditions(a.sync, condition{v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonProgressing, "applying " + a.sync.Status.LastAttemptedRevision})
-	return a.writeStatus(ctx)
+	return a.patchStatus(ctx) // also when the GitSync is gone: then nothing may be written
 }
 
 // apply writes an admitted release. The cluster lock keeps drift corrections to
@@ -107,13 +108,9 @@ func (a *attempt) apply(ctx context.Context, release *gate.Release, got *source.
 	ctx, cancel := context.WithTimeout(ctx, a.sync.TimeoutOrDefault())
 	defer cancel()
 
-	s.cluster.Lock()
-	plan := s.stage.plan
-	result, findings := a.Applier.Apply(ctx, plan)
+	s.applied = plumbing.ZeroHash // until it is applied as a whole, nothing is
 	applied := release.Applied()
-	s.live = &liveRelease{gate: s.gate, release: applied}
-	s.cluster.Unlock()
-
+	result, findings := a.write(ctx, release, applied)
 	a.setInventory(result.Inventory)
 	if blocking := blocking(findings); len(blocking) > 0 {
 		return failed(string(blocking[0].Reason), "revision %s could not be applied as a whole: %s", release.Revision(), summary(blocking))
@@ -135,6 +132,17 @@ func (a *attempt) apply(ctx context.Context, release *gate.Release, got *source.
 	}
 	a.watchHealth(applied)
 	return a.awaiting()
+}
+
+// write applies just what the gate let pass, and has drift corrected to it.
+func (a *attempt) write(ctx context.Context, release *gate.Release, applied *gate.Applied) (apply.Result, []verdict.Finding) {
+	s := a.session
+	s.cluster.Lock()
+	defer s.cluster.Unlock()
+	plan := s.stage.plan
+	plan.Objects = release.Objects()
+	s.live = &liveRelease{gate: s.gate, release: applied}
+	return a.Applier.Apply(ctx, plan)
 }
 
 func blocking(findings []verdict.Finding) []verdict.Finding {

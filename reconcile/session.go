@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +31,8 @@ type session struct {
 	applied  plumbing.Hash // the head that is applied as a whole
 	appliedW string        // the fingerprint with which it was
 	declared []gate.Object // what it declares
-	resumed  bool          // the last good release was taken up after a restart
+	resumed  string        // the fingerprint with which the last good release was taken up
+	written  string        // the version of the GitSync that we wrote last
 	failures int           // in a row
 	handled  string        // the last requestedAt that was acted upon
 	health   *healthWatch
@@ -44,24 +47,44 @@ type session struct {
 	live *liveRelease
 }
 
-// A judgement is the answer of the gate to one head.
-type judgement struct {
+// A question is what the gate was asked. A rollback tag may make another answer of
+// the same head.
+type question struct {
 	head        plumbing.Hash
+	tags        string
 	fingerprint string
-	verdict     verdict.Verdict
 }
 
-// settled reports whether judging the same again would give the same.
-func (j judgement) settled(head plumbing.Hash, fingerprint string) bool {
-	if j.head != head || j.fingerprint != fingerprint || j.verdict.Allowed() || j.verdict.Undetermined() {
-		return false
+func tagHashes(r *source.Result) string {
+	var b strings.Builder
+	for _, t := range r.Tags {
+		b.WriteString(t.Hash.String())
 	}
-	for _, f := range j.verdict.Blocking() {
-		if f.Stage == verdict.StageApply { // the cluster may have changed its mind
-			return false
-		}
+	return b.String()
+}
+
+// A judgement is the answer of the gate.
+type judgement struct {
+	question
+	verdict verdict.Verdict
+}
+
+// final reports whether asking the same again would give a denial again: something
+// denies that no time heals.
+func (j judgement) final() bool {
+	return slices.ContainsFunc(j.verdict.Blocking(), func(f verdict.Finding) bool {
+		return f.Severity != verdict.Undetermined && !passing(f)
+	})
+}
+
+// passing reports whether a denial may pass by itself: the cluster may change its
+// mind, and a signature may come later than the image.
+func passing(f verdict.Finding) bool {
+	switch f.Reason {
+	case verdict.ImageUnsigned, verdict.ImageUntrusted, verdict.AttestationMissing, verdict.AttestationInvalid, verdict.RegistryLimit:
+		return true
 	}
-	return true
+	return f.Stage == verdict.StageApply
 }
 
 // A liveRelease is what drift of one owner is corrected to.
@@ -96,6 +119,13 @@ func (s *session) stopHealth() {
 		s.health.cancel()
 		s.health = nil
 	}
+}
+
+// isLive reports whether there is anything that drift is corrected to.
+func (s *session) isLive() bool {
+	s.cluster.Lock()
+	defer s.cluster.Unlock()
+	return s.live != nil
 }
 
 // setLive replaces what drift is corrected to.
