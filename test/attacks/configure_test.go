@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -79,10 +78,7 @@ func (s *site) stalls(reason verdict.Reason, edit func(*v1alpha1.GitSync)) {
 	} else {
 		s.t.Logf("%s: %s", ready.Reason, ready.Message)
 	}
-	if diff := cmp.Diff(before, s.state()); diff != "" {
-		s.t.Errorf("the attack changed what etcd holds (-before +after):\n%s", diff)
-	}
-	s.alive()
+	s.unchanged(before)
 	s.change(func(g *v1alpha1.GitSync) { g.Spec = good.Spec })
 	s.accept(gitrepo.Change{})
 }
@@ -105,10 +101,7 @@ func (s *site) neverApplies(g *v1alpha1.GitSync, reason verdict.Reason) {
 	} else {
 		s.t.Logf("%s: %s", ready.Reason, ready.Message)
 	}
-	if diff := cmp.Diff(before, s.state()); diff != "" {
-		s.t.Errorf("the attack changed what etcd holds (-before +after):\n%s", diff)
-	}
-	s.alive()
+	s.unchanged(before)
 }
 
 // remove deletes a GitSync and waits until it is gone.

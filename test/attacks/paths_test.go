@@ -256,10 +256,12 @@ func TestAttack_P6_TenantOutOfScope(t *testing.T) {
 		})
 	}
 	for name, edit := range map[string]func(*v1alpha1.GitSync){
-		"NoAccount":            func(g *v1alpha1.GitSync) { g.Spec.ServiceAccountName = "" },
-		"AccountElsewhere":     func(g *v1alpha1.GitSync) { g.Spec.ServiceAccountName = "kube-system:admin" },
-		"TargetElsewhere":      func(g *v1alpha1.GitSync) { g.Spec.TargetNamespace = "kube-system" },
-		"DependencyElsewhere":  func(g *v1alpha1.GitSync) { g.Spec.DependsOn = []v1alpha1.DependencyReference{{Namespace: lab.SystemNamespace, Name: "x"}} },
+		"NoAccount":        func(g *v1alpha1.GitSync) { g.Spec.ServiceAccountName = "" },
+		"AccountElsewhere": func(g *v1alpha1.GitSync) { g.Spec.ServiceAccountName = "kube-system:admin" },
+		"TargetElsewhere":  func(g *v1alpha1.GitSync) { g.Spec.TargetNamespace = "kube-system" },
+		"DependencyElsewhere": func(g *v1alpha1.GitSync) {
+			g.Spec.DependsOn = []v1alpha1.DependencyReference{{Namespace: lab.SystemNamespace, Name: "x"}}
+		},
 		"AccountThatIsAFormat": func(g *v1alpha1.GitSync) { g.Spec.ServiceAccountName = "../../masters" },
 	} {
 		s.run(name, func(s *site) { s.stalls(verdict.ScopeViolation, edit) })

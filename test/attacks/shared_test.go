@@ -17,6 +17,7 @@ import (
 
 	"gitgate.dev/gitgate/test/testkit/cluster"
 	"gitgate.dev/gitgate/test/testkit/lab"
+	"gitgate.dev/gitgate/test/testkit/registry"
 )
 
 // canary is a secret that must be seen nowhere but in the Secrets that hold it.
@@ -28,7 +29,8 @@ type installation struct {
 	*lab.Lab
 	server *lab.Server
 	pid    int
-	traces string // a file that exists when gitgate ran a program
+	web    registry.Image // signed; every site runs it
+	traces string         // a file that exists when gitgate ran a program
 }
 
 // shared starts the installation when the first test asks for it.
@@ -55,7 +57,7 @@ func install(ctx context.Context) (in *installation, err error) {
 	if in.Lab, err = lab.Start(ctx, options); err != nil {
 		return nil, err
 	}
-	if _, err := in.SignedImage("acme/web:1.0"); err != nil {
+	if in.web, err = in.SignedImage("acme/web:1.0"); err != nil {
 		return nil, err
 	}
 	if err := in.serve(ctx); err != nil {

@@ -83,9 +83,8 @@ func (s *site) createRepo(p *setup) {
 	if s.repo, err = gitrepo.InitBare(dir); err != nil {
 		s.t.Fatal(err)
 	}
-	image := s.Registry.Name("acme/web:1.0")
 	s.root = s.commit(gitrepo.Change{Message: "start of history", Files: map[string]string{
-		"README.md": "# " + s.name + "\n", "deploy/web.yaml": lab.Deployment("web", image, 1),
+		"README.md": "# " + s.name + "\n", "deploy/web.yaml": lab.Deployment("web", s.web.Name, 1),
 	}})
 	url := p.server.URL(s.name + ".git")
 	if p.sync.Spec.URL == s.URL() {
@@ -109,11 +108,16 @@ func (s *site) create(p *setup) {
 		set := &v1alpha1.PolicySet{ObjectMeta: metav1.ObjectMeta{Name: s.name}}
 		set.Spec.Source.Inline = p.policy
 		s.must(s.Client.Create(ctx, set))
+		s.judgedPolicySet(set)
 		p.sync.Spec.Policies = append(p.sync.Spec.Policies, v1alpha1.LocalReference{Name: s.name})
 	}
 	s.must(s.Client.Create(ctx, p.trust))
 	s.sync = client.ObjectKeyFromObject(p.sync)
 	s.must(s.Client.Create(ctx, p.sync))
+	// The process reads the TrustPolicy from a cache, which may lag behind.
+	for lab.Ready(s.attempt()).Reason == string(verdict.RepositoryNotTrusted) {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 func (s *site) must(err error) {
@@ -222,10 +226,7 @@ func (s *site) refused(want refusal) *v1alpha1.GitSync {
 	head := s.repo.Ref("refs/heads/" + lab.Branch)
 	got := s.attempt()
 	s.quarantined(got, head, want)
-	if diff := cmp.Diff(before, s.state()); diff != "" {
-		s.t.Errorf("the attack changed what etcd holds (-before +after):\n%s", diff)
-	}
-	s.alive()
+	s.unchanged(before)
 	s.tip(s.good)
 	s.accept(gitrepo.Change{Message: "go on"})
 	return got
@@ -317,6 +318,15 @@ func (s *site) logged(head plumbing.Hash, reason verdict.Reason) {
 		}
 	}
 	s.t.Errorf("the decision log does not deny %.12s for %s", head, reason)
+}
+
+// unchanged requires that etcd holds what it held before, and that gitgate lives.
+func (s *site) unchanged(before map[string]string) {
+	s.t.Helper()
+	if diff := cmp.Diff(before, s.state()); diff != "" {
+		s.t.Errorf("the attack changed what etcd holds (-before +after):\n%s", diff)
+	}
+	s.alive()
 }
 
 // alive requires that the process that was started first is still the one.
