@@ -136,6 +136,12 @@ func (r *Reconciler) correct(ctx context.Context, owner apply.Owner, drifts []se
 		return nil // suspended, or not applied by this process yet
 	}
 	log := logr.FromContextOrDiscard(ctx).WithValues("gitsync", owner.String())
+	defer func() {
+		if p := recover(); p != nil { // its value may quote a secret
+			log.Error(fmt.Errorf("panic of type %T", p), "Drift could not be corrected: this is a bug in gitgate")
+			failed = drifts
+		}
+	}()
 	plain := make([]apply.Drift, len(drifts))
 	for i, d := range drifts {
 		plain[i] = d.Drift
@@ -171,7 +177,13 @@ func (r *Reconciler) correctSecrets(ctx context.Context, s *session, need []appl
 	if len(blocking(findings)) > 0 {
 		return findings
 	}
-	_, _, findings = r.Applier.Correct(ctx, need, fresh)
+	_, still, findings := r.Applier.Correct(ctx, need, fresh)
+	for _, d := range still { // not to be taken for corrected
+		findings = append(findings, verdict.Finding{
+			Stage: verdict.StageApply, Reason: verdict.Internal, Severity: verdict.Undetermined, Object: d.Object,
+			Message: "the applied release has no such Secret",
+		})
+	}
 	return findings
 }
 
@@ -183,10 +195,12 @@ func (r *Reconciler) driftEvents(ctx context.Context, owner apply.Owner, drifts 
 	}
 	for _, d := range drifts {
 		if bad[d.Object] {
-			r.Recorder.Eventf(&sync, nil, corev1.EventTypeWarning, "DriftNotCorrected", "Correct", "%s: %s; trying again", d.Object, describe(d.Drift))
+			r.Recorder.Eventf(&sync, nil, corev1.EventTypeWarning, "DriftNotCorrected", "Correct", "%s",
+				truncate(d.Object+": trying again: "+describe(d.Drift), maxMessage))
 			continue
 		}
-		r.Recorder.Eventf(&sync, nil, corev1.EventTypeWarning, "DriftCorrected", "Correct", "%s: %s; put back to what Git says", d.Object, describe(d.Drift))
+		r.Recorder.Eventf(&sync, nil, corev1.EventTypeWarning, "DriftCorrected", "Correct", "%s",
+			truncate(d.Object+": put back to what Git says: "+describe(d.Drift), maxMessage))
 	}
 }
 

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -23,6 +24,10 @@ func (r *Reconciler) setupPolicySets(mgr ctrl.Manager) error {
 		For(&v1alpha1.PolicySet{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(reconcile.Func(r.reconcilePolicySet))
 }
+
+// modulesInterval is how often a ConfigMap with rules is looked at, for ConfigMaps
+// are not watched.
+const modulesInterval = time.Minute
 
 // reconcilePolicySet tells in the status whether the rules compile. A version
 // that does not leaves the former one in force.
@@ -47,14 +52,18 @@ func (r *Reconciler) reconcilePolicySet(ctx context.Context, req ctrl.Request) (
 		ready.Status, ready.Reason = metav1.ConditionFalse, string(verdict.PolicyError)
 		ready.Message = truncate(err.Error(), maxMessage)
 	}
+	var again ctrl.Result
+	if in.Set.Spec.Source.ConfigMapRef != nil {
+		again.RequeueAfter = modulesInterval
+	}
 	before := in.Set.DeepCopy()
 	in.Set.Status.ObservedGeneration = in.Set.Generation
 	meta.SetStatusCondition(&in.Set.Status.Conditions, ready)
 	if equality.Semantic.DeepEqual(before.Status, in.Set.Status) {
-		return ctrl.Result{}, nil
+		return again, nil
 	}
 	if err != nil {
 		r.Recorder.Eventf(in.Set, nil, corev1.EventTypeWarning, ready.Reason, "Compile", "%s", ready.Message)
 	}
-	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Status().Patch(ctx, in.Set, client.MergeFrom(before)))
+	return again, client.IgnoreNotFound(r.Client.Status().Patch(ctx, in.Set, client.MergeFrom(before)))
 }

@@ -42,7 +42,7 @@ func (r *Reconciler) setupGitSyncs(mgr ctrl.Manager) error {
 		For(&v1alpha1.GitSync{}, builder.WithPredicates(predicate.Or(
 			predicate.GenerationChangedPredicate{}, requestedPredicate(),
 		))).
-		Watches(&v1alpha1.GitSync{}, r.enqueue(dependsOn)).
+		Watches(&v1alpha1.GitSync{}, r.enqueue(dependsOn), builder.WithPredicates(readyPredicate())).
 		Watches(&v1alpha1.TrustPolicy{}, r.enqueue(trusts), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PolicySet{}, r.enqueue(usesPolicy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(
@@ -59,6 +59,21 @@ func requestedPredicate() predicate.Predicate {
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			const key = v1alpha1.RequestedAtAnnotation
 			return e.ObjectOld.GetAnnotations()[key] != e.ObjectNew.GetAnnotations()[key]
+		},
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// readyPredicate passes updates by which a GitSync becomes Ready: nothing else ends
+// the wait of those that depend on it.
+func readyPredicate() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*v1alpha1.GitSync)
+			after, ok2 := e.ObjectNew.(*v1alpha1.GitSync)
+			return ok && ok2 && !readyCondition(before) && readyCondition(after)
 		},
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },

@@ -17,6 +17,7 @@ const (
 	maxStatusFindings = 10
 	maxHistory        = 5
 	maxMessage        = 1024 // bytes of a condition's message
+	maxField          = 512  // bytes of the other texts of a finding, which repository and registry chose
 )
 
 // A condition is what one attempt has to say about one aspect.
@@ -74,8 +75,10 @@ func verdictStatus(v verdict.Verdict) *v1alpha1.VerdictStatus {
 		if len(out.Findings) < maxStatusFindings {
 			out.Findings = append(out.Findings, v1alpha1.FindingStatus{
 				Stage: string(f.Stage), Reason: string(f.Reason), Severity: string(f.Severity),
-				Message: truncate(f.Message, maxMessage), Object: f.Object, File: f.File, Line: f.Line,
-				Field: f.Field, Policy: f.Policy, Signer: f.Signer, Image: f.Image, Commit: f.Commit,
+				Message: truncate(f.Message, maxMessage), Object: truncate(f.Object, maxField),
+				File: truncate(f.File, maxField), Line: f.Line, Field: truncate(f.Field, maxField),
+				Policy: truncate(f.Policy, maxField), Signer: truncate(f.Signer, maxField),
+				Image: truncate(f.Image, maxField), Commit: truncate(f.Commit, maxField),
 			})
 		}
 	}

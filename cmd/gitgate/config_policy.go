@@ -30,7 +30,12 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 		if err != nil {
 			return set, err
 		}
-		maps.Copy(set.Modules, read.Modules)
+		for file, module := range read.Modules {
+			if before, ok := set.Modules[file]; ok && before != module {
+				return set, fmt.Errorf("PolicySet %s: spec.source.library: %s and another pack both have a file %s: use two PolicySets", in.Set.Name, name, file)
+			}
+			set.Modules[file] = module
+		}
 		set.Data = mergedData(set.Data, read.Data)
 	}
 	for file, module := range spec.Source.Inline {

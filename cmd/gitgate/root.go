@@ -46,7 +46,8 @@ func undetermined() error { return &exitError{code: exitUndetermined} }
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	defer func() {
 		if p := recover(); p != nil {
-			fmt.Fprintf(stderr, "gitgate: internal error: %v\nThis is a bug in gitgate; nothing was allowed.\n", p)
+			// The value may quote what was being read: its type has to do.
+			fmt.Fprintf(stderr, "gitgate: internal error (%T)\nThis is a bug in gitgate; nothing was allowed.\n", p)
 			code = exitUndetermined
 		}
 	}()

@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/apply"
@@ -186,7 +185,7 @@ func (o *serveOptions) setup(mgr ctrl.Manager, config *rest.Config, decisions *r
 		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Applier: applier, Sources: sources,
 		Gates: &gates{
 			renders: render.NewCache(renderCacheBytes), scope: applier.Scope, loopbackHTTP: o.loopbackHTTP,
-			lastGood: map[string]policy.Set{},
+			lastGood: map[string]goodSet{},
 		},
 		Recorder: mgr.GetEventRecorder("gitgate"), Metrics: reconcile.NewMetrics(metrics.Registry),
 		Decisions: decisions, SystemNamespace: o.namespace, Concurrency: o.concurrency,

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"sync"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"gitgate.dev/gitgate/policy"
@@ -26,9 +27,16 @@ type gates struct {
 	loopbackHTTP bool
 
 	mu sync.Mutex
-	// lastGood is the newest version of each PolicySet that compiled: a broken
-	// change of rules leaves the former ones in force.
-	lastGood map[string]policy.Set
+	// lastGood is the newest version of each PolicySet that compiled, by name: a
+	// broken change of rules leaves the former ones in force.
+	lastGood map[string]goodSet
+}
+
+// A goodSet is a PolicySet that compiled. A set that was deleted and made anew is
+// another one, for which the old rules do not speak.
+type goodSet struct {
+	uid types.UID
+	set policy.Set
 }
 
 // Gate implements [reconcile.GateBuilder].
@@ -65,7 +73,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		Commits: commitVerifier,
 		Renderer: renderer{render.Options{
 			Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
-			Scope: g.scope, Cache: g.renders,
+			DefaultNamespace: in.Sync.Namespace, Scope: g.scope, Cache: g.renders,
 		}},
 		Images: imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
 		Extractors:     extractors(in.Trust.Spec.Images),
@@ -100,12 +108,12 @@ func (g *gates) engine(ctx context.Context, in []reconcile.PolicyInput) (*policy
 		set, err := compiled(ctx, p)
 		if err != nil {
 			old, ok := g.lastGood[p.Set.Name]
-			if !ok {
+			if !ok || old.uid != p.Set.UID {
 				bad = append(bad, err)
 			}
-			set = old
+			set = old.set
 		} else {
-			g.lastGood[p.Set.Name] = set
+			g.lastGood[p.Set.Name] = goodSet{p.Set.UID, set}
 		}
 		sets = append(sets, set)
 	}

@@ -290,6 +290,12 @@ func TestAttack_P6_OutOfScope(t *testing.T) {
 		if want := "a.yaml:1 team/ConfigMap/a\na.yaml:6 team/ConfigMap/b\na.yaml:12 team/Unknown.example.com/c\n"; got != want {
 			t.Errorf("got\n%swant\n%s", got, want)
 		}
+		// What is judged names the namespace into which it is applied.
+		files = tree("-- a.yaml --\n" + configMap + "a\n---\n" + configMap + "b\n  namespace: team\n---\napiVersion: v1\nkind: Namespace\nmetadata: {name: c}\n")
+		got = listing(mustRender(t, files, Options{DefaultNamespace: "own"}))
+		if want := "a.yaml:1 own/ConfigMap/a\na.yaml:6 team/ConfigMap/b\na.yaml:12 Namespace/c\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
 	})
 }
 

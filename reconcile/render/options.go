@@ -20,6 +20,9 @@ type Options struct {
 	// if TargetNamespace would move it. An object without a namespace gets
 	// TargetNamespace or else this one.
 	RestrictNamespace string
+	// DefaultNamespace is that of namespaced objects which name none, where neither
+	// TargetNamespace nor RestrictNamespace says more. Empty leaves them without.
+	DefaultNamespace string
 	// Scope says whether kinds are namespaced that are neither built in nor
 	// defined by a CustomResourceDefinition in the tree. A kind that stays unknown
 	// counts as namespaced: the API server refuses that for the others.

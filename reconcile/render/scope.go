@@ -125,7 +125,7 @@ func (r *renderer) namespaces() {
 		case target != "":
 			want = target
 		case ns == "":
-			want = only
+			want = cmp.Or(only, r.options.DefaultNamespace)
 		}
 		if want != ns {
 			r.move(o, want)
