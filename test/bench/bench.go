@@ -185,6 +185,7 @@ func (b *bench) warmUp(ctx context.Context) error {
 
 // A measurement is what one step of one tool cost.
 type measurement struct {
+	from    time.Time
 	seconds float64 // until the tool reported success
 	live    float64 // until the cluster was as Git says
 	cpu     float64 // processor time, in seconds
@@ -200,7 +201,7 @@ func (b *bench) start(ctx context.Context, t *tool, s *site) (measurement, error
 	if err := t.publish(ctx, s); err != nil {
 		return measurement{}, err
 	}
-	return b.measure(ctx, t, func(ctx context.Context) error { return t.begin(ctx, s) })
+	return b.measure(ctx, t, t.begin, s)
 }
 
 // discard ends a site and removes its objects.
@@ -211,14 +212,19 @@ func (b *bench) discard(ctx context.Context, t *tool, s *site) error {
 	return b.world.empty(ctx, s)
 }
 
-// measure runs one step of a tool.
-func (b *bench) measure(ctx context.Context, t *tool, step func(context.Context) error) (measurement, error) {
+// measure tells a tool what to do and waits until it reports the site as
+// applied. The clock starts when the API server has accepted what it was told.
+func (b *bench) measure(ctx context.Context, t *tool, tell func(context.Context, *site) error, s *site) (measurement, error) {
 	before, err := t.cpu()
 	if err != nil {
 		return measurement{}, err
 	}
+	told := time.Now()
+	if err := tell(ctx, s); err != nil {
+		return measurement{}, err
+	}
 	from := time.Now()
-	if err := step(ctx); err != nil {
+	if err := t.awaitApplied(ctx, s); err != nil {
 		return measurement{}, err
 	}
 	to := time.Now()
@@ -226,12 +232,13 @@ func (b *bench) measure(ctx context.Context, t *tool, step func(context.Context)
 	if err != nil {
 		return measurement{}, err
 	}
-	events, err := b.world.audit.between(ctx, t.user, from, to.Add(trailing))
+	events, err := b.world.audit.between(ctx, t.user, told, to.Add(trailing))
 	if err != nil {
 		return measurement{}, err
 	}
 	return measurement{
-		seconds: to.Sub(from).Seconds(), cpu: after - before, outside: outside(events, from, to), count: countRequests(events),
+		from: from, seconds: to.Sub(from).Seconds(), cpu: after - before,
+		outside: outside(events, from, to), count: countRequests(events),
 	}, nil
 }
 
@@ -242,26 +249,28 @@ func (b *bench) change(ctx context.Context, t *tool, s *site) (measurement, erro
 	if err := t.publish(ctx, s); err != nil {
 		return measurement{}, err
 	}
-	var live float64
-	m, err := b.measure(ctx, t, func(ctx context.Context) error {
-		start := time.Now()
-		arrived := make(chan error, 1)
-		go func() {
-			objects := b.world.client.Resource(configMaps).Namespace(s.name)
-			arrived <- await(ctx, objects, configMap, "the change to arrive", func(u *unstructured.Unstructured) (bool, error) {
-				if u == nil {
-					return false, nil
-				}
-				value, _, _ := unstructured.NestedString(u.Object, "data", "value")
-				live = time.Since(start).Seconds()
-				return value == want, nil
-			})
-		}()
-		if err := t.driver.announce(ctx, s, s.revision); err != nil {
-			return err
-		}
-		return errors.Join(t.awaitApplied(ctx, s), <-arrived)
-	})
-	m.live = live
-	return m, err
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	var arrived time.Time
+	failed := make(chan error, 1)
+	go func() {
+		objects := b.world.client.Resource(configMaps).Namespace(s.name)
+		failed <- await(watching, objects, configMap, "the change to arrive", func(u *unstructured.Unstructured) (bool, error) {
+			if u == nil {
+				return false, nil
+			}
+			value, _, _ := unstructured.NestedString(u.Object, "data", "value")
+			arrived = time.Now()
+			return value == want, nil
+		})
+	}()
+	m, err := b.measure(ctx, t, t.driver.announce, s)
+	if err != nil {
+		return m, err
+	}
+	if err := <-failed; err != nil {
+		return m, err
+	}
+	m.live = max(0, arrived.Sub(m.from).Seconds())
+	return m, nil
 }

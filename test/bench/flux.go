@@ -97,7 +97,7 @@ func (d *fluxDriver) publish(ctx context.Context, s *site) (string, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(data)
-	revision := "main@sha1:" + hex.EncodeToString(sum[:20])
+	s.revision = "main@sha1:" + hex.EncodeToString(sum[:20])
 	d.mu.Lock()
 	d.archives[d.path(s)] = data
 	d.mu.Unlock()
@@ -109,12 +109,12 @@ func (d *fluxDriver) publish(ctx context.Context, s *site) (string, error) {
 	objects := d.client.Resource(gitRepositories).Namespace(fluxNamespace)
 	list, err := objects.List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
 	if err != nil || len(list.Items) > 0 {
-		return revision, err
+		return s.revision, err
 	}
 	if _, err := objects.Create(ctx, repository, metav1.CreateOptions{}); err != nil {
 		return "", err
 	}
-	return revision, d.announce(ctx, s, revision)
+	return s.revision, d.announce(ctx, s)
 }
 
 func (d *fluxDriver) path(s *site) string {
@@ -122,7 +122,7 @@ func (d *fluxDriver) path(s *site) string {
 }
 
 // announce writes the status that source-controller would.
-func (d *fluxDriver) announce(ctx context.Context, s *site, revision string) error {
+func (d *fluxDriver) announce(ctx context.Context, s *site) error {
 	d.mu.Lock()
 	data := d.archives[d.path(s)]
 	d.mu.Unlock()
@@ -130,12 +130,12 @@ func (d *fluxDriver) announce(ctx context.Context, s *site, revision string) err
 	status, err := json.Marshal(map[string]any{"status": map[string]any{
 		"observedGeneration": 1,
 		"artifact": map[string]any{
-			"url": "http://" + d.addr + d.path(s), "path": d.path(s), "revision": revision, "size": len(data),
+			"url": "http://" + d.addr + d.path(s), "path": d.path(s), "revision": s.revision, "size": len(data),
 			"digest": fmt.Sprintf("sha256:%x", sha256.Sum256(data)), "lastUpdateTime": now,
 		},
 		"conditions": []any{map[string]any{
 			"type": "Ready", "status": "True", "reason": "Succeeded", "observedGeneration": 1,
-			"message": "stored artifact for revision '" + revision + "'", "lastTransitionTime": now,
+			"message": "stored artifact for revision '" + s.revision + "'", "lastTransitionTime": now,
 		}},
 	}})
 	if err != nil {

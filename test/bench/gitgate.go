@@ -124,8 +124,8 @@ func (d *gitgateDriver) repo(ctx context.Context, s *site) (*gitrepo.Repo, error
 
 func (d *gitgateDriver) url(s *site) string { return d.git.URL(s.name + ".git") }
 
-func (d *gitgateDriver) announce(ctx context.Context, s *site, revision string) error {
-	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestedAtAnnotation, revision)
+func (d *gitgateDriver) announce(ctx context.Context, s *site) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}}}`, v1alpha1.RequestedAtAnnotation, s.revision)
 	_, err := d.client.Resource(v1alpha1.GroupVersion.WithResource("gitsyncs")).Namespace(gitgateNamespace).
 		Patch(ctx, s.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
 	return err

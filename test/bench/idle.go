@@ -61,24 +61,32 @@ func (b *bench) measureMemory(ctx context.Context) error {
 	if err := b.ensurePlain(ctx); err != nil {
 		return err
 	}
-	now, most := row{Name: fmt.Sprintf("Memory with %d objects", b.newPlain("").objects()), Unit: "MiB"}, row{Unit: "MiB"}
-	most.Name = now.Name + ", at its highest"
+	all := map[*tool]memory{}
 	for _, t := range b.tools(0) {
-		var rss, peak float64
+		var sum memory
 		for _, p := range t.procs {
-			r, h, err := p.memory()
+			m, err := p.memory()
 			if err != nil {
 				return err
 			}
-			rss, peak = rss+r, peak+h
+			sum = memory{sum.resident + m.resident, sum.anonymous + m.anonymous, sum.most + m.most}
 		}
-		if t == b.flux {
-			now.Flux, most.Flux = series{rss}, series{peak}
-		} else {
-			now.Gitgate, most.Gitgate = series{rss}, series{peak}
-		}
+		all[t] = sum
 	}
-	b.report.add(now.below())
-	b.report.add(most.ratio())
+	name := fmt.Sprintf("Memory with %d objects", b.newPlain("").objects())
+	of := func(name string, value func(memory) float64) row {
+		r := row{Name: name, Unit: "MiB"}
+		for t, m := range all {
+			if t == b.gitgate {
+				r.Gitgate = series{value(m)}
+			} else {
+				r.Flux = series{value(m)}
+			}
+		}
+		return r
+	}
+	b.report.add(of(name, func(m memory) float64 { return m.resident }).below())
+	b.report.add(of(name+": without the pages of the program itself", func(m memory) float64 { return m.anonymous }).ratio())
+	b.report.add(of(name+": at its highest", func(m memory) float64 { return m.most }).ratio())
 	return nil
 }

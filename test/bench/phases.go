@@ -244,5 +244,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 	r.Gitgate, r.Floor = many.series(seconds), few.series(seconds)
 	r.FloorName = fmt.Sprintf("of %d objects", small.objects())
 	b.report.add(r.within(1.5))
+	r.Name, r.Gitgate, r.Floor = r.Name+": processor time", many.series(cpu), few.series(cpu)
+	b.report.add(r.ratioToFloor())
 	return b.discard(ctx, t, small)
 }

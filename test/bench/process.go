@@ -82,11 +82,18 @@ func (p *process) tail() string {
 	return fmt.Sprintf("==> end of the log of %s\n%s", p.name, data)
 }
 
-// memory is the resident size in MiB, now and at most.
-func (p *process) memory() (now, most float64, err error) {
+// A memory is what the kernel says of a process, in MiB.
+type memory struct {
+	resident  float64 // all that is in memory
+	anonymous float64 // of this what is not a page of the program's file
+	most      float64 // resident at its highest
+}
+
+func (p *process) memory() (memory, error) {
+	var m memory
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
-		return 0, 0, err
+		return m, err
 	}
 	for line := range strings.Lines(string(data)) {
 		name, value, _ := strings.Cut(line, ":")
@@ -96,15 +103,17 @@ func (p *process) memory() (now, most float64, err error) {
 		}
 		switch name {
 		case "VmRSS":
-			now = kib / 1024
+			m.resident = kib / 1024
+		case "RssAnon":
+			m.anonymous = kib / 1024
 		case "VmHWM":
-			most = kib / 1024
+			m.most = kib / 1024
 		}
 	}
-	if now == 0 {
-		return 0, 0, fmt.Errorf("%s: no VmRSS in /proc/%d/status", p.name, p.cmd.Process.Pid)
+	if m.resident == 0 {
+		return m, fmt.Errorf("%s: no VmRSS in /proc/%d/status", p.name, p.cmd.Process.Pid)
 	}
-	return now, most, nil
+	return m, nil
 }
 
 // clockTicks is how the kernel counts CPU time on every Linux platform of Go.

@@ -23,8 +23,8 @@ type driver interface {
 	// publish makes the site's present files a revision and returns its name.
 	// Nobody is told.
 	publish(ctx context.Context, s *site) (revision string, err error)
-	// announce tells the program that there is a revision.
-	announce(ctx context.Context, s *site, revision string) error
+	// announce tells the program that there is a new revision.
+	announce(ctx context.Context, s *site) error
 	// object is what makes the program keep a site applied.
 	object(s *site, interval time.Duration) (*unstructured.Unstructured, error)
 }
@@ -56,16 +56,14 @@ func (t *tool) publish(ctx context.Context, s *site) (err error) {
 	return err
 }
 
-// begin makes the tool keep a published site applied, and waits until it says so.
+// begin makes the tool keep a published site applied.
 func (t *tool) begin(ctx context.Context, s *site) error {
 	object, err := t.driver.object(s, longInterval)
 	if err != nil {
 		return err
 	}
-	if _, err := t.syncs().Create(ctx, object, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	return t.awaitApplied(ctx, s)
+	_, err = t.syncs().Create(ctx, object, metav1.CreateOptions{})
+	return err
 }
 
 // awaitApplied waits until the tool reports the site's revision as applied, for
