@@ -91,7 +91,7 @@ func Check(path string, raw []byte) (Info, []*Error) {
 }
 
 func asError(path string, err error) *Error {
-	if e, ok := err.(*Error); ok { //nolint:errorlint // nothing here wraps an *Error
+	if e, ok := err.(*Error); ok { // nothing here wraps an *Error
 		return e
 	}
 	return problem(SecretUndecryptable, path, "cannot be judged")

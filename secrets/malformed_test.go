@@ -212,6 +212,6 @@ func FuzzOpen(f *testing.F) {
 		if json {
 			name = "s.json"
 		}
-		judge(t, name, raw, keys) //nolint:errcheck // the properties are asserted within
+		judge(t, name, raw, keys)
 	})
 }

@@ -118,7 +118,7 @@ func TestAttack_P3_RemoteInput(t *testing.T) {
 	trace := filepath.Join(bin, "trace")
 	for _, program := range []string{"git", "helm", "docker", "sh-plugin"} {
 		script := "#!/bin/sh\necho \"$0 $@\" >> " + trace + "\nexit 1\n"
-		if err := os.WriteFile(filepath.Join(bin, program), []byte(script), 0o755); err != nil { //nolint:gosec // must be executable
+		if err := os.WriteFile(filepath.Join(bin, program), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

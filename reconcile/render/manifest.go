@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	yamlv3 "go.yaml.in/yaml/v3"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -211,7 +211,7 @@ func (c *objectCheck) names(metadata map[string]any, kind string) {
 		}
 	case !ok:
 		c.add("metadata.name", "name of %s is not a string; quote it", kind)
-	case len(path.IsValidPathSegmentName(name)) > 0 || len(name) > 253:
+	case len(content.IsPathSegmentName(name)) > 0 || len(name) > 253:
 		c.add("metadata.name", "name %q of %s cannot be part of a URL path", name, kind)
 	}
 	namespace, ok := metadata["namespace"].(string)

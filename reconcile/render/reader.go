@@ -195,7 +195,7 @@ func (r *reader) raw(name string) ([]byte, *problem) {
 	if err != nil {
 		return nil, readProblem(name, err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	raw, err := io.ReadAll(io.LimitReader(f, int64(r.limits.FileBytes)+1))
 	if err != nil {
 		return nil, readProblem(name, err)

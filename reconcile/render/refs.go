@@ -1,5 +1,7 @@
 package render
 
+//lint:file-ignore SA1019 kustomizations still use the deprecated fields, so they are read
+
 import (
 	"fmt"
 	"path"

@@ -136,7 +136,7 @@ func TestNoErrorHoldsACredential(t *testing.T) {
 		"EchoRedirect":  {Handler: echoRedirect},
 		"EchoSideband":  {On: "fetch", Handler: echoSideband},
 		"NotGit":        {Handler: func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>log in</html>")) }},
-		"RedirectLogin": {Handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login?x="+canary, 302) }},
+		"RedirectLogin": {Handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login?x="+canary, http.StatusFound) }},
 	} {
 		for kind, secret := range map[string]map[string]string{
 			"Password": {"username": "bot", "password": canary}, "Token": {"bearerToken": canary},

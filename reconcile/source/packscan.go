@@ -193,7 +193,7 @@ func (x *indexer) readContent(e *entry) error {
 		return x.streamError(err)
 	}
 	var kept bytes.Buffer
-	sink := io.Writer(&kept)
+	var sink io.Writer
 	var hasher plumbing.Hasher
 	if !e.delta {
 		hasher = plumbing.NewHasher(e.kind, int64(e.size))

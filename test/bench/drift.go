@@ -54,7 +54,7 @@ func (b *bench) measureDrift(ctx context.Context) error {
 	}
 	if b.flux != nil {
 		if r.Flux, err = b.fluxDrift(ctx); err != nil {
-			return fmt.Errorf("Flux: %w", err)
+			return fmt.Errorf("measuring Flux: %w", err)
 		}
 	}
 	b.report.add(r.medianAtMost(0.3))

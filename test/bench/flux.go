@@ -74,7 +74,7 @@ func (d *fluxDriver) listen() error {
 	}
 	d.addr = ln.Addr().String()
 	d.server = &http.Server{Handler: http.HandlerFunc(d.serve), ReadHeaderTimeout: time.Minute}
-	go d.server.Serve(ln) //nolint:errcheck // ends when the server is closed
+	go d.server.Serve(ln) // ends when the server is closed
 	return nil
 }
 
