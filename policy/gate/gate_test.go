@@ -146,6 +146,20 @@ func TestPolicyMemoReadsContext(t *testing.T) {
 	s.allowed(s.push("four", map[string]string{"app/a.yaml": configMap("a", `"1"`)}))
 }
 
+const ticket = `package acme
+deny contains "no ticket" if not contains(input.commit.message, "TICKET")
+`
+
+// A rule over the commit has judged an object for the commit that applies it, not
+// for a former one that was denied for something else.
+func TestPolicyMemoOfDeniedCommit(t *testing.T) {
+	s := newSite(t)
+	s.rego = ticket
+	img := s.images.MustPushImage(t, "acme/app:1")
+	s.denied(s.push("TICKET one", map[string]string{"app/a.yaml": configMap("a", "v"), "app/pod.yaml": pod("web", img.Name)}), verdict.ImageUnsigned)
+	s.denied(s.push("two", nil, "app/pod.yaml"), verdict.PolicyDenied)
+}
+
 // After a restart the old objects come from the tree that was applied.
 func TestPreviousTree(t *testing.T) {
 	s := newSite(t)
