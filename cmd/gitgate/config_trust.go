@@ -31,7 +31,7 @@ func commitConfig(trust v1alpha1.CommitTrust, root string, keys map[string]map[s
 		c.Rules = append(c.Rules, commit.Rule{Paths: r.Paths, Signers: r.Signers})
 	}
 	for _, s := range trust.Signers {
-		signer := commit.SignerConfig{Name: s.Name, Emails: s.Emails}
+		signer := commit.SignerConfig{Name: s.Name, Emails: s.Emails, Forge: s.Forge}
 		if s.SSH != nil {
 			signer.AllowedSigners = s.SSH.AllowedSigners
 		}

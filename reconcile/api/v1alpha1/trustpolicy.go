@@ -54,6 +54,15 @@ type TrustPolicySpec struct {
 	// Images says who must have signed images. Without it every image is refused.
 	// +optional
 	Images ImageTrust `json:"images,omitempty"`
+
+	// Policies names the PolicySets that judge every object of every GitSync that
+	// uses this policy, beside those that the GitSync names: who may write a
+	// GitSync may not choose to go without.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Policies []LocalReference `json:"policies,omitempty"`
 }
 
 // TrustedRepository is one repository and the commit from which its history
@@ -139,6 +148,10 @@ type CommitSigner struct {
 	// +listType=set
 	// +optional
 	Emails []string `json:"emails,omitempty"`
+	// Forge marks the keys of a forge's web flow, for forgeKeys. Those of the
+	// well-known forges are recognised without it.
+	// +optional
+	Forge bool `json:"forge,omitempty"`
 }
 
 // KeySource holds public keys, here or in another object.
