@@ -48,12 +48,8 @@ func (r *resolver) resolve(ctx context.Context, sync *v1alpha1.GitSync) (Inputs,
 	if err := r.trust(ctx, &in); err != nil {
 		return in, "", err
 	}
-	for _, ref := range sync.Spec.Policies {
-		p, err := r.policy(ctx, ref.Name)
-		if err != nil {
-			return in, "", err
-		}
-		in.Policies = append(in.Policies, p)
+	if err := r.policies(ctx, &in); err != nil {
+		return in, "", err
 	}
 	if d := sync.Spec.Decryption; d != nil {
 		var err error
@@ -149,10 +145,28 @@ func (r *resolver) pullSecrets(ctx context.Context, in *Inputs) error {
 	return nil
 }
 
+// policies reads the sets that the TrustPolicy demands and those that the GitSync
+// names, each once.
+func (r *resolver) policies(ctx context.Context, in *Inputs) error {
+	seen := map[string]bool{}
+	for _, ref := range slices.Concat(in.Trust.Spec.Policies, in.Sync.Spec.Policies) {
+		if seen[ref.Name] {
+			continue
+		}
+		seen[ref.Name] = true
+		p, err := r.policy(ctx, ref.Name)
+		if err != nil {
+			return err
+		}
+		in.Policies = append(in.Policies, p)
+	}
+	return nil
+}
+
 func (r *resolver) policy(ctx context.Context, name string) (PolicyInput, error) {
 	p := PolicyInput{Set: &v1alpha1.PolicySet{}}
 	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, p.Set); err != nil {
-		return p, notFound(err, verdict.PolicyError, "spec.policies: PolicySet %q", name)
+		return p, notFound(err, verdict.PolicyError, "policies: PolicySet %q", name)
 	}
 	r.note("PolicySet", p.Set, fmt.Sprint(p.Set.Generation))
 	return p, r.policyModules(ctx, &p)

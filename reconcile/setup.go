@@ -44,7 +44,7 @@ func (r *Reconciler) setupGitSyncs(mgr ctrl.Manager) error {
 		))).
 		Watches(&v1alpha1.GitSync{}, r.enqueue(dependsOn), builder.WithPredicates(readyPredicate())).
 		Watches(&v1alpha1.TrustPolicy{}, r.enqueue(trusts), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.PolicySet{}, r.enqueue(usesPolicy), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.PolicySet{}, r.enqueue(everyone), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(
 			func(_ context.Context, s *v1alpha1.GitSync) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(s)}}
@@ -109,6 +109,6 @@ func trusts(s *v1alpha1.GitSync, changed client.Object) bool {
 	return s.Spec.Trust.Name == changed.GetName()
 }
 
-func usesPolicy(s *v1alpha1.GitSync, changed client.Object) bool {
-	return slices.ContainsFunc(s.Spec.Policies, func(p v1alpha1.LocalReference) bool { return p.Name == changed.GetName() })
-}
+// everyone: a PolicySet is named by GitSyncs and by the TrustPolicies that they use.
+// Those whose inputs are the same as before have nothing to do.
+func everyone(*v1alpha1.GitSync, client.Object) bool { return true }
