@@ -54,8 +54,8 @@ func newServeCommand() *cobra.Command {
 		Use:     "serve",
 		GroupID: "server",
 		Short:   "Run the reconciler",
-		Long: `serve watches GitSyncs and applies what passes every gate. It runs until it is
-interrupted, and finishes the write under way before it stops.
+		Long: `serve watches GitSyncs and applies what passes every gate, until it is
+interrupted. What it was applying then is on record and goes on at the next start.
 
 Several replicas may run: one leads, the others wait.`,
 		Example: `  # in a cluster
@@ -80,7 +80,7 @@ Several replicas may run: one leads, the others wait.`,
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&o.loopbackHTTP, "allow-loopback-http", false, "allow plain HTTP to repositories and registries on this machine, for trying things out")
-	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the write under way when stopping")
+	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the requests under way when stopping")
 	return cmd
 }
 
