@@ -142,12 +142,12 @@ func (c *crashing) start() *lab.Server {
 func (c *crashing) crash(server *lab.Server) (during bool) {
 	c.t.Helper()
 	if c.rand.IntN(3) > 0 {
-		ctx, cancel := context.WithTimeout(c.t.Context(), patience)
-		defer cancel()
-		if _, err := c.Await(ctx, c.sync, c.writing); err != nil {
-			c.t.Fatal(err)
+		for deadline := time.Now().Add(patience); !c.writing(c.current()); {
+			if time.Now().After(deadline) {
+				c.t.Fatalf("release %s was never begun:\n%s", c.head, server.LogTail(4<<10))
+			}
 		}
-		time.Sleep(time.Duration(c.rand.Int64N(int64(150 * time.Millisecond))))
+		time.Sleep(time.Duration(c.rand.Int64N(int64(60 * time.Millisecond))))
 	} else {
 		time.Sleep(time.Duration(c.rand.Int64N(int64(c.takes))))
 	}
