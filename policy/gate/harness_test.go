@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,6 +41,9 @@ type site struct {
 	gate          *gate.Gate
 }
 
+// cosignKey is one key for all sites: making one is slow on purpose.
+var cosignKey = sync.OnceValues(func() (*registry.Key, error) { return registry.NewKey(registry.ECDSAP256) })
+
 // quiet is a rule set that has nothing to say.
 const quiet = "package quiet\nwarn contains \"never\" if input.object.kind == \"None\"\n"
 
@@ -48,9 +52,12 @@ func newSite(t *testing.T) *site {
 	s := &site{
 		t: t, repo: gitrepo.For(t), cluster: &cluster{}, rego: quiet,
 		alice:  gitrepo.OpenPGP(t, gitrepo.OpenPGPOptions{Name: "Alice", Email: "alice@example.com"}),
-		images: registry.New(t, registry.Options{}), cosign: registry.MustKey(t, registry.ECDSAP256),
+		images: registry.New(t, registry.Options{}),
 	}
 	var err error
+	if s.cosign, err = cosignKey(); err != nil {
+		t.Fatal(err)
+	}
 	if s.age, err = sopskit.NewAge(); err != nil {
 		t.Fatal(err)
 	}
