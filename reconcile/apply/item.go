@@ -225,7 +225,7 @@ func each[T any](ctx context.Context, workers int, items []T, fn func(context.Co
 				if i >= len(items) {
 					return
 				}
-				if fs := fn(ctx, items[i]); len(fs) > 0 {
+				if fs := guarded(ctx, items[i], fn); len(fs) > 0 {
 					mu.Lock()
 					found = append(found, fs...)
 					mu.Unlock()
@@ -235,6 +235,17 @@ func each[T any](ctx context.Context, workers int, items []T, fn func(context.Co
 	}
 	wg.Wait()
 	return found
+}
+
+// guarded turns a panic over one item into a finding that denies. Its text is not
+// told: it may quote an object.
+func guarded[T any](ctx context.Context, item T, fn func(context.Context, T) []verdict.Finding) (fs []verdict.Finding) {
+	defer func() {
+		if p := recover(); p != nil {
+			fs = []verdict.Finding{undetermined(planFinding(verdict.Internal, "internal error (%T): this is a bug in gitgate, please report it", p))}
+		}
+	}()
+	return fn(ctx, item)
 }
 
 // freshName returns a DNS label that nobody has used or can guess.
