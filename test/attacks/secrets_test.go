@@ -187,9 +187,10 @@ func TestAttack_S5_CanaryNowhere(t *testing.T) {
 		"NotJSON":           {s.encrypted(strings.Replace(head, "db", "db2", 1)+"type: kubernetes.io/dockerconfigjson\nstringData:\n  .dockerconfigjson: "+canary+"\n", sopskit.Options{}), verdict.DryRunRejected},
 		"NotAString":        {s.encrypted(strings.Replace(head, "db", "db2", 1)+"data:\n  password:\n    nested: "+canary+"\n", sopskit.Options{}), verdict.InvalidManifest},
 		"StringDataNested":  {s.encrypted(strings.Replace(head, "db", "db2", 1)+"stringData:\n  password: ["+canary+"]\n", sopskit.Options{}), verdict.InvalidManifest},
-		"OtherKind":         {s.encrypted("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: db2\ndata:\n  password:\n    nested: "+canary+"\n", whole), verdict.SchemaInvalid},
-		"OtherKindValue":    {s.encrypted("apiVersion: v1\nkind: Service\nmetadata:\n  name: db2\nspec:\n  type: "+canary+"\n  ports: [{port: 80}]\n", whole), verdict.DryRunRejected},
-		"OtherKindField":    {s.encrypted("apiVersion: v1\nkind: Service\nmetadata:\n  name: db2\nspec:\n  externalName: \""+canary+" \"\n  type: ExternalName\n", whole), verdict.DryRunRejected},
+		// Of other kinds the API server would quote what it refuses.
+		"OtherKind":      {s.encrypted("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: db2\ndata:\n  password:\n    nested: "+canary+"\n", whole), verdict.SecretIntegrity},
+		"OtherKindValue": {s.encrypted("apiVersion: v1\nkind: Service\nmetadata:\n  name: db2\nspec:\n  type: "+canary+"\n  ports: [{port: 80}]\n", whole), verdict.SecretIntegrity},
+		"OtherKindField": {s.encrypted("apiVersion: v1\nkind: Service\nmetadata:\n  name: db2\nspec:\n  externalName: \""+canary+" \"\n  type: ExternalName\n", whole), verdict.SecretIntegrity},
 	} {
 		s.run(name, func(s *site) {
 			s.commit(gitrepo.Change{Files: inSecretFile(tc.text)})
