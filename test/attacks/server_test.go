@@ -64,12 +64,15 @@ func TestAttack_G15_HiddenAncestors(t *testing.T) {
 	s.run("Graft", func(s *site) {
 		_, covered := build(s)
 		s.must(s.repo.Graft(covered, s.good))
-		defer forget(s, "info/grafts")
-		// git leaves out what the graft hides.
-		got := s.attempt()
-		if ready := lab.Ready(got); ready.Reason != string(verdict.IncompleteHistory) && ready.Reason != string(verdict.UnsignedCommit) {
-			s.t.Errorf("Ready is %s (%s): %s", ready.Status, ready.Reason, ready.Message)
-		}
+		defer func() {
+			forget(s, "info/grafts")
+			s.tip(s.good)
+			s.accept(gitrepo.Change{})
+		}()
+		before := s.state()
+		// git sends nothing of what the graft hides.
+		s.quarantined(s.attempt(), plumbing.ZeroHash, refusal{reason: verdict.IncompleteHistory, source: true})
+		s.unchanged(before)
 	})
 	s.run("Shallow", func(s *site) {
 		_, covered := build(s)
@@ -271,7 +274,12 @@ func TestAttack_G18_URLs(t *testing.T) {
 // The trust that judges a commit is what was in force before it.
 func TestAttack_G19_CommitChangesItsJudge(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "g19-site", withPolicy(`deny contains "owned" if input.object.data.owned`))
+	s := newSite(t, "g19-site", withPolicy(`deny contains "owned" if input.object.data.owned
+
+deny contains "only alice changes whom gitgate trusts" if {
+	startswith(input.object.apiVersion, "gitgate.dev/")
+	not "alice" in input.commit.signers
+}`))
 	trust := s.TrustPolicy()
 	trust.Name = s.name
 	trust.Spec.Repositories[0].URL, trust.Spec.Repositories[0].Root = s.repoURL(), s.root.String()
@@ -295,6 +303,12 @@ func TestAttack_G19_CommitChangesItsJudge(t *testing.T) {
 		s.commit(gitrepo.Change{Files: map[string]string{"deploy/trust.yaml": manifest(s.t, "TrustPolicy", trust)}})
 		bad := s.commit(gitrepo.Change{Files: evil(), Author: s.Mallory.Person(), Sign: s.Mallory})
 		s.refused(refusal{reason: verdict.UntrustedSigner, commit: bad})
+	})
+	s.run("TrustedSignerWhoIsNotTheOwner", func(s *site) {
+		// Bob may change what is deployed. Rules say who may change the trust in it.
+		s.denied(refusal{reason: verdict.PolicyDenied, file: "deploy/web-2.yaml", says: "only alice"}, gitrepo.Change{
+			Files: map[string]string{"deploy/web-2.yaml": manifest(s.t, "TrustPolicy", trust)}, Author: s.Bob.Person(), Sign: s.Bob,
+		})
 	})
 	s.run("PolicyRemovedInTheSameCommit", func(s *site) {
 		set := &v1alpha1.PolicySet{ObjectMeta: metav1.ObjectMeta{Name: s.name}}

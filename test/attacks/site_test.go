@@ -337,8 +337,8 @@ func (s *site) alive() {
 	}
 }
 
-// state is what etcd holds for the site, apart from gitgate's own kinds and
-// events: digests of the stored bytes by key. Whatever an attack would create,
+// state is what etcd holds for the site, apart from GitSyncs, whose status tells
+// of the attack, and events: digests of the stored bytes by key. Whatever an attack would create,
 // in whatever namespace, has the name of the site in its key.
 func (s *site) state() map[string]string {
 	s.t.Helper()
@@ -360,7 +360,7 @@ func (s *site) keys() (mine []string) {
 	keys, err := s.Cluster.EtcdKeys(s.t.Context(), "/registry/")
 	s.must(err)
 	for _, key := range keys {
-		if strings.Contains(key, s.name) && !strings.HasPrefix(key, "/registry/gitgate.dev/") && !strings.HasPrefix(key, "/registry/events/") {
+		if strings.Contains(key, s.name) && !strings.HasPrefix(key, "/registry/gitgate.dev/gitsyncs/") && !strings.HasPrefix(key, "/registry/events/") {
 			mine = append(mine, key)
 		}
 	}
