@@ -52,7 +52,7 @@ var catalogue = []row{
 	{"S2", "edits that the MAC of SOPS does not notice", reasons(verdict.UnsignedCommit, verdict.UntrustedSigner)},
 	{"S3", "secret encrypted anew to our public key", reasons(verdict.SignerNotAllowed, verdict.UntrustedSigner)},
 	{"S4", "file chooses the key service or a plugin", reasons(verdict.KeyServiceDenied)},
-	{"S5", "secret in a status, event, log, metric or decision", reasons(verdict.DryRunRejected, verdict.InvalidManifest)},
+	{"S5", "secret in a status, event, log, metric or decision", reasons(verdict.DryRunRejected, verdict.InvalidManifest, verdict.PlaintextSecret)},
 
 	{"I1", "tag gives another image after it was verified", reasons(verdict.ImageUnsigned, verdict.ImageNotPinned)},
 	{"I2", "signed index, unsigned child, and the reverse", reasons(verdict.ImageUnsigned)},
@@ -63,7 +63,7 @@ var catalogue = []row{
 	{"O1", "policy asks the network, the environment, DNS", reasons(verdict.PolicyError)},
 	{"O2", "failing built-in or missing rule passes for consent", reasons(verdict.PolicyError, verdict.PolicyUndefined)},
 	{"O3", "policy that costs too much", reasons(verdict.PolicyTimeout)},
-	{"O4", "malformed manifests and SOPS files that cause panics", reasons(verdict.InvalidManifest)},
+	{"O4", "malformed manifests and SOPS files that cause panics", reasons(verdict.InvalidManifest, verdict.SecretIntegrity, verdict.SecretUndecryptable)},
 	{"O6", "error on the way to an answer skips a rule", reasons(verdict.PolicyError)},
 	{"O7", "bad regular expression in a policy", reasons(verdict.PolicyError)},
 }

@@ -136,30 +136,22 @@ func TestAttack_O4_PanicFodder(t *testing.T) {
 	})
 	whole := s.encrypted(lab.PlainSecret("db", "password", canary), sopskit.Options{})
 	metadata, _, _ := strings.Cut(whole, "sops:")
-	for name, text := range map[string]string{
-		"SopsEmpty":     metadata + "sops: {}\n",
-		"SopsNull":      metadata + "sops: ~\n",
-		"SopsText":      metadata + "sops: yes please\n",
-		"SopsList":      metadata + "sops: [1, 2]\n",
-		"SopsNoMAC":     s.edited(whole, "    mac:", "    nomac:"),
-		"SopsAgeNumber": metadata + "sops: {age: 7, mac: x, version: 3.9.0, lastmodified: \"2026-01-02T03:04:05Z\"}\n",
-		"SopsBadTime":   s.edited(whole, "lastmodified: ", "lastmodified: never #"),
-		"SopsCipher":    s.edited(whole, "ENC[AES256_GCM,data:", "ENC[AES256_GCM,data:AAAA"),
-		"SopsCut":       whole[:len(whole)-200],
+	for name, tc := range map[string]struct {
+		text string
+		want verdict.Reason
+	}{
+		"SopsEmpty":     {metadata + "sops: {}\n", verdict.SecretIntegrity},
+		"SopsNull":      {metadata + "sops: ~\n", verdict.SecretUndecryptable},
+		"SopsText":      {metadata + "sops: yes please\n", verdict.SecretUndecryptable},
+		"SopsList":      {metadata + "sops: [1, 2]\n", verdict.SecretUndecryptable},
+		"SopsNoMAC":     {s.edited(whole, "    mac:", "    nomac:"), verdict.SecretIntegrity},
+		"SopsAgeNumber": {metadata + "sops: {age: 7, mac: x, version: 3.9.0, lastmodified: \"2026-01-02T03:04:05Z\"}\n", verdict.SecretUndecryptable},
+		"SopsBadTime":   {s.edited(whole, "lastmodified: ", "lastmodified: never #"), verdict.SecretUndecryptable},
+		"SopsCipher":    {s.edited(whole, "ENC[AES256_GCM,data:", "ENC[AES256_GCM,data:AAAA"), verdict.SecretIntegrity},
+		"SopsCut":       {whole[:len(whole)-200], verdict.SecretIntegrity},
 	} {
 		s.run(name, func(s *site) {
-			before := s.state()
-			s.commit(gitrepo.Change{Files: inSecretFile(text)})
-			got := s.attempt()
-			ready := lab.Ready(got)
-			f := got.Status.LastVerdict.Findings
-			if ready.Status != metav1.ConditionFalse || got.Status.LastVerdict.Allowed || len(f) == 0 || f[0].File != secretFile || f[0].Reason == string(verdict.Internal) {
-				s.t.Errorf("Ready is %s (%s): %s\n%s", ready.Status, ready.Reason, ready.Message, findings(got))
-			}
-			s.t.Logf("%s: %s", ready.Reason, ready.Message)
-			s.unchanged(before)
-			s.tip(s.good)
-			s.accept(gitrepo.Change{})
+			s.denied(refusal{reason: tc.want, file: secretFile}, gitrepo.Change{Files: inSecretFile(tc.text)})
 		})
 	}
 }
