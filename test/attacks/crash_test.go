@@ -33,6 +33,7 @@ const crashes = 25
 // live is on the inventory, so that nothing is orphaned; and at the end exactly
 // what Git declares is live.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	c := newCrashing(t, rand.New(rand.NewPCG(seed, 0)))
