@@ -78,6 +78,13 @@ func (r *resolver) scope(in *Inputs) error {
 	if t := sync.Spec.TargetNamespace; t != "" && t != sync.Namespace {
 		return specErrorf(verdict.ScopeViolation, "spec.targetNamespace %q must be %q: a GitSync cannot reach outside of its namespace unless it lives in %s", t, sync.Namespace, r.system)
 	}
+	if l := sync.Spec.Lock; l != nil {
+		for _, n := range l.Namespaces {
+			if n != sync.Namespace {
+				return specErrorf(verdict.ScopeViolation, "spec.lock.namespaces names %q: a GitSync cannot lock another namespace than its own unless it lives in %s", n, r.system)
+			}
+		}
+	}
 	for _, d := range sync.Spec.DependsOn {
 		if d.Namespace != "" && d.Namespace != sync.Namespace {
 			return specErrorf(verdict.ScopeViolation, "spec.dependsOn names %s/%s: a GitSync cannot refer outside of its namespace unless it lives in %s", d.Namespace, d.Name, r.system)

@@ -184,7 +184,7 @@ func (o *serveOptions) setup(mgr ctrl.Manager, config *rest.Config, decisions *r
 	reconciler = reconcile.New(reconcile.Config{
 		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Applier: applier, Sources: sources,
 		Gates: &gates{
-			renders: render.NewCache(renderCacheBytes), scope: applier.Scope, loopbackHTTP: o.loopbackHTTP,
+			renders: render.NewCache(renderCacheBytes), scope: applier.Scope, system: o.namespace, loopbackHTTP: o.loopbackHTTP,
 			lastGood: map[string]goodSet{},
 		},
 		Recorder: mgr.GetEventRecorder("gitgate"), Metrics: reconcile.NewMetrics(metrics.Registry),

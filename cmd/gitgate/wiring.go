@@ -23,6 +23,7 @@ import (
 type gates struct {
 	renders *render.Cache
 	scope   render.ScopeFunc
+	system  string // gitgate's own namespace
 	// loopbackHTTP allows plain HTTP to registries on this machine.
 	loopbackHTTP bool
 
@@ -77,6 +78,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		}},
 		Images: imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
 		Extractors:     extractors(in.Trust.Spec.Images),
+		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
 	})

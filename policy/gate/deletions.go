@@ -21,8 +21,8 @@ func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 			Message: fmt.Sprintf("what would be deleted could not be found out: %v", err),
 		}}
 	}
-	var findings []verdict.Finding
 	more := a.notDropped(a.asDeclared(live))
+	findings := a.trespasses(more, "delete")
 	for _, o := range more {
 		findings = append(findings, a.judgeDeletion(ctx, o)...)
 	}

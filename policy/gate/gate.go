@@ -29,6 +29,8 @@ type Config struct {
 
 	// Extractors say where custom resources hold images.
 	Extractors []Extractor
+	// Protected are the objects that no revision may declare or delete.
+	Protected []Protected
 	// DeletionBudget is how many objects one revision may delete without a
 	// signed approval, given the size of the inventory. Nil allows none.
 	DeletionBudget func(inventory int) int
@@ -248,6 +250,7 @@ func (a *admission) render(ctx context.Context) bool {
 			Message: "the path holds no object: applying it would delete everything; check spec.path, or delete the GitSync to remove what it applied",
 		})
 	}
+	findings = append(findings, a.trespasses(objects, "declare")...)
 	findings = append(findings, a.renderPrevious(ctx)...)
 	a.objects = slices.Clone(objects)
 	a.out.Objects(len(objects))

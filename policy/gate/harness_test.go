@@ -35,6 +35,8 @@ type site struct {
 	secrets *keeper
 	rego    string
 	budget  func(int) int
+	// protected is what the gate protects.
+	protected []gate.Protected
 
 	root, applied plumbing.Hash
 	previous      []gate.Object
@@ -96,6 +98,7 @@ func (s *site) open() *gate.Gate {
 	g, err := gate.New(gate.Config{
 		Commits: commits, Renderer: renderer{render.Options{Path: "app", Cache: render.NewCache(16 << 20)}},
 		Images: images, Policies: evaluator{engine}, Secrets: s.secrets, Cluster: s.cluster, DeletionBudget: s.budget,
+		Protected: s.protected,
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -34,7 +34,7 @@ var catalogue = []row{
 	{"G16", "content from submodules, LFS or filters", reasons(verdict.UnsignedContent)},
 	{"G17", "hostile server: refs that climb, bombs in packs", reasons(verdict.MalformedObject, verdict.LimitExceeded)},
 	{"G18", "redirect to a thief, URLs that are options or files", reasons(verdict.SourceUnavailable, verdict.RepositoryNotTrusted)},
-	{"G19", "commit changes the trust or policy that judges it", reasons(verdict.UntrustedSigner, verdict.PolicyDenied)},
+	{"G19", "commit changes the trust or policy that judges it", reasons(verdict.UntrustedSigner, verdict.ScopeViolation)},
 
 	{"P1", "symlink to a token, to .git or to another app", reasons(verdict.PathEscape)},
 	{"P2", "../ in paths and kustomizations", reasons(verdict.PathEscape)},

@@ -274,12 +274,7 @@ func TestAttack_G18_URLs(t *testing.T) {
 // The trust that judges a commit is what was in force before it.
 func TestAttack_G19_CommitChangesItsJudge(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, "g19-site", withPolicy(`deny contains "owned" if input.object.data.owned
-
-deny contains "only alice changes whom gitgate trusts" if {
-	startswith(input.object.apiVersion, "gitgate.dev/")
-	not "alice" in input.commit.signers
-}`))
+	s := newSite(t, "g19-site", withPolicy(`deny contains "owned" if input.object.data.owned`))
 	trust := s.TrustPolicy()
 	trust.Name = s.name
 	trust.Spec.Repositories[0].URL, trust.Spec.Repositories[0].Root = s.repoURL(), s.root.String()
@@ -305,9 +300,17 @@ deny contains "only alice changes whom gitgate trusts" if {
 		s.refused(refusal{reason: verdict.UntrustedSigner, commit: bad})
 	})
 	s.run("TrustedSignerWhoIsNotTheOwner", func(s *site) {
-		// Bob may change what is deployed. Rules say who may change the trust in it.
-		s.denied(refusal{reason: verdict.PolicyDenied, file: "deploy/web-2.yaml", says: "only alice"}, gitrepo.Change{
+		// Bob may change what is deployed, but not who may.
+		s.denied(refusal{reason: verdict.ScopeViolation, file: "deploy/web-2.yaml", says: "the TrustPolicy that judges it"}, gitrepo.Change{
 			Files: map[string]string{"deploy/web-2.yaml": manifest(s.t, "TrustPolicy", trust)}, Author: s.Bob.Person(), Sign: s.Bob,
+		})
+	})
+	s.run("AnotherTrustBesideTheOwn", func(s *site) {
+		// A trust of his own making, and a GitSync that uses it.
+		other := trust.DeepCopy()
+		other.Name = "other"
+		s.denied(refusal{reason: verdict.ScopeViolation, file: "deploy/web-2.yaml", says: "trustObjects"}, gitrepo.Change{
+			Files: map[string]string{"deploy/web-2.yaml": manifest(s.t, "TrustPolicy", other)}, Author: s.Bob.Person(), Sign: s.Bob,
 		})
 	})
 	s.run("PolicyRemovedInTheSameCommit", func(s *site) {
@@ -315,7 +318,7 @@ deny contains "only alice changes whom gitgate trusts" if {
 		set.Spec.Source.Inline = module(`deny contains "never" if false`)
 		files := evil()
 		files["deploy/policy.yaml"] = manifest(s.t, "PolicySet", set)
-		s.denied(refusal{reason: verdict.PolicyDenied, file: "deploy/evil.yaml", says: "owned"}, gitrepo.Change{Files: files})
+		s.denied(refusal{reason: verdict.ScopeViolation, file: "deploy/policy.yaml", says: "the PolicySet " + s.name}, gitrepo.Change{Files: files})
 	})
 }
 

@@ -163,6 +163,11 @@ type GitSyncSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +optional
 	Ignore []IgnoreRule `json:"ignore,omitempty"`
+
+	// Lock says whether the admission webhook refuses writes that do not lead to
+	// what Git says.
+	// +optional
+	Lock *Lock `json:"lock,omitempty"`
 }
 
 // GitRef is what to follow in a repository.

@@ -75,6 +75,9 @@ type GitSyncStatus struct {
 	// LastVerdict is the answer of the gate to the newest revision.
 	// +optional
 	LastVerdict *VerdictStatus `json:"lastVerdict,omitempty"`
+	// Lock says which replicas of the webhook hold writes to which revision.
+	// +optional
+	Lock *LockStatus `json:"lock,omitempty"`
 	// History holds the last applied revisions, newest first.
 	// +kubebuilder:validation:MaxItems=5
 	// +listType=atomic

@@ -50,6 +50,12 @@ type PolicySetSpec struct {
 	// Match selects the objects that are judged; without it all are.
 	// +optional
 	Match *PolicyMatch `json:"match,omitempty"`
+	// Admission says whether the rules also judge writes of objects that no
+	// GitSync declares, at the admission webhook: Off, Audit (warn) or Enforce.
+	// +kubebuilder:validation:Enum=Off;Audit;Enforce
+	// +kubebuilder:default=Off
+	// +optional
+	Admission string `json:"admission,omitempty"`
 	// Parameters are handed to the rules as input.parameters.
 	// +optional
 	Parameters *apiextensionsv1.JSON `json:"parameters,omitempty"`

@@ -63,6 +63,16 @@ type TrustPolicySpec struct {
 	// +listMapKey=name
 	// +optional
 	Policies []LocalReference `json:"policies,omitempty"`
+
+	// TrustObjects says whether a revision may declare TrustPolicies and
+	// PolicySets: Deny refuses all, Others only those that judge the revision
+	// itself. What judges a revision it can never declare or delete: its GitSync,
+	// its TrustPolicy, its PolicySets and the Secrets and ConfigMaps that they
+	// refer to.
+	// +kubebuilder:validation:Enum=Deny;Others
+	// +kubebuilder:default=Deny
+	// +optional
+	TrustObjects string `json:"trustObjects,omitempty"`
 }
 
 // TrustedRepository is one repository and the commit from which its history
@@ -216,6 +226,13 @@ type ImageTrust struct {
 	// +listType=atomic
 	// +optional
 	Rules []ImageRule `json:"rules,omitempty"`
+	// Admission says whether the admission webhook lets Pods in spec.namespaces run
+	// no digest but those that a release verified, also Pods that no GitSync
+	// declares: Off, Audit (warn) or Enforce.
+	// +kubebuilder:validation:Enum=Off;Audit;Enforce
+	// +kubebuilder:default=Off
+	// +optional
+	Admission string `json:"admission,omitempty"`
 	// Extractors say where custom resources hold images.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic

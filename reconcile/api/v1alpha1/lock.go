@@ -1,0 +1,92 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// The modes of a lock, and of rules at admission.
+const (
+	// ModeOff leaves writes alone.
+	ModeOff = "Off"
+	// ModeAudit lets every write pass and reports those that Enforce refuses.
+	ModeAudit = "Audit"
+	// ModeEnforce refuses.
+	ModeEnforce = "Enforce"
+)
+
+// Lock makes Git the only way to change what a GitSync declares.
+type Lock struct {
+	// Mode is Off, Audit (let pass, but warn, log and count) or Enforce.
+	// +kubebuilder:validation:Enum=Off;Audit;Enforce
+	// +kubebuilder:default=Off
+	// +optional
+	Mode string `json:"mode,omitempty"`
+
+	// Namespaces that hold only what Git declares and what follows from it: other
+	// writes in them are refused. Outside of gitgate's own namespace it can name
+	// nothing but the GitSync's namespace.
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MaxLength=63
+	// +listType=set
+	// +optional
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// Delegations say who else may write which fields, such as an autoscaler or an
+	// injector.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +optional
+	Delegations []Delegation `json:"delegations,omitempty"`
+}
+
+// Delegation leaves fields to a writer.
+type Delegation struct {
+	// Writer is the user name, as in
+	// system:serviceaccount:cert-manager:cert-manager-cainjector.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +required
+	Writer string `json:"writer"`
+	// Paths are JSON pointers (RFC 6901) such as /spec/replicas. What is below
+	// them is included.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:Pattern=`^/`
+	// +listType=atomic
+	// +required
+	Paths []string `json:"paths"`
+	// Target selects the objects; without it all that the GitSync declares are
+	// meant.
+	// +optional
+	Target *Target `json:"target,omitempty"`
+}
+
+// LockStatus says which webhook replicas know the revision. It is for people and
+// for waiting; no decision rests on it.
+type LockStatus struct {
+	// Replicas of the webhook.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Replicas []LockReplica `json:"replicas,omitempty"`
+}
+
+// LockReplica is what one replica of the webhook has verified for itself.
+type LockReplica struct {
+	// Name of the replica.
+	Name string `json:"name"`
+	// Revision that it holds writes to.
+	Revision string `json:"revision"`
+	// Digest of the desired state, equal in replicas that agree.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Time at which it took up the revision.
+	Time metav1.Time `json:"time"`
+}
+
+// LockMode is the mode of the lock; without one it is Off.
+func (g *GitSync) LockMode() string {
+	if g.Spec.Lock == nil || g.Spec.Lock.Mode == "" {
+		return ModeOff
+	}
+	return g.Spec.Lock.Mode
+}
