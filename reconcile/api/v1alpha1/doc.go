@@ -1,6 +1,6 @@
 // Package v1alpha1 holds the kinds that people write to drive gitgate:
-// [GitSync], [TrustPolicy] and [PolicySet]. The command line reads the very same
-// kinds from files.
+// [GitSync], [TrustPolicy], [PolicySet] and [BreakGlass]. The command line reads
+// the very same kinds from files.
 //
 // +kubebuilder:object:generate=true
 // +groupName=gitgate.dev
@@ -21,6 +21,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&GitSync{}, &GitSyncList{},
 		&TrustPolicy{}, &TrustPolicyList{},
 		&PolicySet{}, &PolicySetList{},
+		&BreakGlass{}, &BreakGlassList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

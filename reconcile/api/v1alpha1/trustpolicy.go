@@ -73,6 +73,10 @@ type TrustPolicySpec struct {
 	// +kubebuilder:default=Deny
 	// +optional
 	TrustObjects string `json:"trustObjects,omitempty"`
+
+	// BreakGlass says who may sign grants for emergencies.
+	// +optional
+	BreakGlass *BreakGlassTrust `json:"breakGlass,omitempty"`
 }
 
 // TrustedRepository is one repository and the commit from which its history
