@@ -161,7 +161,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 	v := &Verifier{
 		cfg:  c,
 		now:  c.Now,
-		keys: keyring{openPGP: map[uint64][]*openPGPKey{}, fingerprints: map[string]string{}},
+		keys: keyring{openPGP: map[uint64][]*openPGPKey{}, fingerprints: map[string]string{}, namespace: gitNamespace},
 		memo: newMemo(),
 	}
 	v.cfg.Signers = slices.Clone(c.Signers)

@@ -17,6 +17,7 @@ type keyring struct {
 	openPGP      map[uint64][]*openPGPKey // by key ID, subkeys included
 	allowed      []*allowedSigner         // in the order of the configuration
 	fingerprints map[string]string        // key to the field that brought it
+	namespace    string                   // of SSH signatures
 }
 
 // add reads the keys of signer number i.

@@ -56,7 +56,8 @@ type proof struct {
 	algorithm   string // as in ed25519 or rsa4096
 	fingerprint string // of the key that signed, also when it is not ours
 	signer      string
-	identity    string // the user ID or the principals, for people
+	identity    string   // the user ID or the principals, for people
+	principals  []string // of an SSH key or certificate
 	forge       bool
 	fault       *fault
 

@@ -45,11 +45,11 @@ func (k *keyring) proveSSH(armored string, payload []byte) proof {
 		return p
 	}
 	if err := sshsig.Verify(bytes.NewReader(payload), sig, sig.PublicKey, sig.HashAlgorithm, sig.Namespace); err != nil {
-		p.fault = faultf(BadSignature, "the signature by SSH key %s does not match the commit's bytes: %v", p.fingerprint, err)
+		p.fault = faultf(BadSignature, "the signature by SSH key %s does not match the signed bytes: %v", p.fingerprint, err)
 		return p
 	}
-	if sig.Namespace != gitNamespace {
-		p.fault = faultf(WrongNamespace, "SSH signature made for namespace %.40q, not %q", sig.Namespace, gitNamespace)
+	if sig.Namespace != k.namespace {
+		p.fault = faultf(WrongNamespace, "SSH signature made for namespace %.40q, not %q", sig.Namespace, k.namespace)
 		return p
 	}
 	if cert, ok := sig.PublicKey.(*ssh.Certificate); ok {
@@ -181,7 +181,7 @@ func (k *keyring) matchKey(p *proof, pub ssh.PublicKey) {
 	for _, a := range k.allowed {
 		switch {
 		case a.authority || !sameKey(a.key, pub):
-		case a.namespaces != nil && !matchList(a.namespaces, gitNamespace):
+		case a.namespaces != nil && !matchList(a.namespaces, k.namespace):
 			other = a
 		default:
 			lines = append(lines, a)
@@ -198,12 +198,13 @@ func (k *keyring) matchKey(p *proof, pub ssh.PublicKey) {
 		}
 	case other != nil:
 		p.signer = other.signer
-		p.fault = faultf(WrongNamespace, "%s admits SSH key %s for namespaces %q, not %q", other.field, p.fingerprint, other.namespaces, gitNamespace)
+		p.fault = faultf(WrongNamespace, "%s admits SSH key %s for namespaces %q, not %q", other.field, p.fingerprint, other.namespaces, k.namespace)
 	}
 }
 
 func (p *proof) take(lines []*allowedSigner, principals []string) {
 	p.signer, p.identity = lines[0].signer, strings.Join(principals, ",")
+	p.principals = principals
 	p.forge = slices.ContainsFunc(lines, func(a *allowedSigner) bool { return a.forge }) ||
 		slices.ContainsFunc(principals, func(s string) bool { return containsEmail(forgeEmails, s) })
 }
@@ -255,8 +256,8 @@ func (k *keyring) matchCertificate(p *proof, cert *ssh.Certificate) {
 		case len(principals) == 0:
 			p.fault = faultf(UntrustedSigner, "SSH certificate for %q: authority %s is trusted for other principals", cert.ValidPrincipals, authority)
 			continue
-		case a.namespaces != nil && !matchList(a.namespaces, gitNamespace):
-			p.fault = faultf(WrongNamespace, "%s admits authority %s for namespaces %q, not %q", a.field, authority, a.namespaces, gitNamespace)
+		case a.namespaces != nil && !matchList(a.namespaces, k.namespace):
+			p.fault = faultf(WrongNamespace, "%s admits authority %s for namespaces %q, not %q", a.field, authority, a.namespaces, k.namespace)
 			continue
 		}
 		p.fault = nil
