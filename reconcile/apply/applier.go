@@ -41,6 +41,7 @@ type Applier struct {
 	kinds   *kinds
 	schemas *desired.Schemas
 	store   *store
+	forms   *formBooks
 	sealer  *desired.Sealer
 	watches *watches
 	health  bell
@@ -69,6 +70,7 @@ func New(cfg Config) (*Applier, error) {
 		kinds:   &kinds{client: disco},
 		schemas: desired.NewSchemas(disco.OpenAPIV3()),
 		store:   newStore(),
+		forms:   &formBooks{byOwner: map[Owner]*formBook{}},
 		sealer:  desired.NewSealer(),
 	}
 	a.watches = newWatches(a, dyn)

@@ -76,11 +76,14 @@ func (r *run) apply(ctx context.Context) []verdict.Finding {
 
 // inventory lists what the plan wants.
 func (prep *prepared) inventory() Inventory {
-	inv := make(Inventory, 0, len(prep.items))
-	for _, it := range prep.items {
-		inv = append(inv, Entry{ID: it.key.id(), V: it.res.Version})
+	if prep.wanted == nil {
+		inv := make(Inventory, 0, len(prep.items))
+		for _, it := range prep.items {
+			inv = append(inv, Entry{ID: it.id, V: it.res.Version})
+		}
+		prep.wanted = inv.sorted()
 	}
-	return inv.sorted()
+	return prep.wanted
 }
 
 // stage applies the objects of one stage. Those that could not be judged before
@@ -291,7 +294,7 @@ func (r *run) awaitDefinitions(ctx context.Context, written []*item) []verdict.F
 func (r *run) redefine(ctx context.Context) (found []verdict.Finding) {
 	fresh := false
 	for _, it := range r.prep.items {
-		if r.prep.coming[it.g.GroupVersionKind()] == nil {
+		if r.prep.coming[it.gvk] == nil {
 			continue
 		}
 		if !fresh {
@@ -305,9 +308,12 @@ func (r *run) redefine(ctx context.Context) (found []verdict.Finding) {
 		case err != nil:
 			found = append(found, it.unanswered(err))
 		case *res != *it.res:
-			if err := it.resolve(r.p, res, r.p.autoscaled()[it.key]); err != nil {
+			form := *it.form // others may know it
+			if err := form.complete(r.p, res, it.scaled); err != nil {
 				found = append(found, it.finding(verdict.InvalidManifest, "%v", err))
+				continue
 			}
+			it.form = &form
 			it.skip, it.deferred, it.known, it.d = false, true, false, nil
 		}
 	}

@@ -106,15 +106,14 @@ func (a *Applier) correct(ctx context.Context, d Drift, fresh gate.Object) (Acti
 
 // item makes of the record what is needed to write its object. It needs r.mu.
 func (r *record) item(fresh gate.Object) (*item, error) {
-	it := &item{subject: subject{object: r.object, source: r.source, secret: r.secret(), as: r.identity},
-		key: r.key, res: r.res, mask: r.mask, ignore: r.ignore, force: r.force, live: r.live, stage: r.stage}
+	it := &item{subject: subject{object: r.object, source: r.source, secret: r.secret(), as: r.identity}, live: r.live,
+		form: &form{key: r.key, res: r.res, gvk: r.res.GroupVersionKind, mask: r.mask, ignore: r.ignore, force: r.force, stage: r.stage}}
 	if it.secret {
 		if fresh.Unstructured == nil {
 			return it, errNeedsManifest
 		}
 		it.g = fresh.Unstructured
-		p := &Plan{Owner: r.owner}
-		if err := it.resolve(p, r.res, false); err != nil {
+		if err := it.complete(&Plan{Owner: r.owner}, r.res, false); err != nil {
 			return it, err
 		}
 		it.mask, it.ignore = r.mask, r.ignore
@@ -210,4 +209,7 @@ func (a *Applier) forgetOthers(o Owner, keep map[key]*item) {
 }
 
 // Forget drops what is known of an owner, without touching the cluster.
-func (a *Applier) Forget(o Owner) { a.forgetOthers(o, nil) }
+func (a *Applier) Forget(o Owner) {
+	a.forgetOthers(o, nil)
+	a.forms.drop(o)
+}

@@ -77,23 +77,64 @@ func (e Entry) parse() (key, schema.GroupVersionKind, error) {
 	return k, schema.GroupVersionKind{Group: group, Version: e.V, Kind: kind}, nil
 }
 
-// sorted returns the inventory sorted, each ID once; the last version wins.
+// sorted returns the inventory sorted, each ID once; the last version wins. What is
+// in order already is returned as it is.
 func (inv Inventory) sorted() Inventory {
-	byID := make(map[string]Entry, len(inv))
-	for _, e := range inv {
-		byID[e.ID] = e
+	if inv != nil && inv.inOrder() {
+		return inv
 	}
-	out := make(Inventory, 0, len(byID))
-	for _, e := range byID {
-		out = append(out, e)
+	out := slices.Clone(inv)
+	slices.SortStableFunc(out, byID)
+	// Of equal IDs the last one is to stay, and Compact keeps the first.
+	slices.Reverse(out)
+	out = slices.CompactFunc(out, func(a, b Entry) bool { return a.ID == b.ID })
+	slices.Reverse(out)
+	if out == nil {
+		out = Inventory{}
 	}
-	slices.SortFunc(out, func(a, b Entry) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+func byID(a, b Entry) int { return strings.Compare(a.ID, b.ID) }
+
+func (inv Inventory) inOrder() bool {
+	for i := 1; i < len(inv); i++ {
+		if inv[i-1].ID >= inv[i].ID {
+			return false
+		}
+	}
+	return true
 }
 
 // Union returns everything that is in either; entries of more win.
 func (inv Inventory) Union(more Inventory) Inventory {
-	return append(slices.Clone(inv), more...).sorted()
+	a, b := inv.sorted(), more.sorted()
+	out := make(Inventory, 0, max(len(a), len(b)))
+	for len(a) > 0 && len(b) > 0 {
+		switch c := byID(a[0], b[0]); {
+		case c < 0:
+			out, a = append(out, a[0]), a[1:]
+		case c > 0:
+			out, b = append(out, b[0]), b[1:]
+		default:
+			out, a, b = append(out, b[0]), a[1:], b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// without returns the entries whose ID other does not have.
+func (inv Inventory) without(other Inventory) (out Inventory) {
+	b := other.sorted()
+	for _, e := range inv.sorted() {
+		for len(b) > 0 && b[0].ID < e.ID {
+			b = b[1:]
+		}
+		if len(b) == 0 || b[0].ID != e.ID {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // Equal reports whether both list the same objects in the same versions.

@@ -3,9 +3,7 @@ package apply
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -25,15 +23,8 @@ import (
 // An item is one object of a plan on its way to the cluster.
 type item struct {
 	subject
-	key    key
-	res    *resource // nil until the release's own definition of it is served
-	g      *unstructured.Unstructured
-	body   []byte // g as JSON
-	hash   [sha256.Size]byte
-	stage  int
-	mask   *desired.Mask
-	ignore [][]string
-	force  bool
+	*form
+	from *unstructured.Unstructured // what the form is made of
 
 	rec      *record        // what is known from before
 	live     map[string]any // the live object, where it had to be read
@@ -51,6 +42,8 @@ type prepared struct {
 	items  []*item
 	byKey  map[key]*item
 	coming map[schema.GroupVersionKind]*definition // what the release itself defines
+	scaled map[key]bool                            // what autoscalers of the release scale
+	wanted Inventory                               // of items
 	client *client                                 // as the plan's identity
 	rules  *healthRules
 }
@@ -64,41 +57,6 @@ func newSubject(p *Plan, o gate.Object) subject {
 		s.secret = groupKind{gvk.Group, gvk.Kind} == kindSecret
 	}
 	return s
-}
-
-// newItem completes what can be said of an object without its kind's resource.
-func newItem(p *Plan, o gate.Object) *item {
-	gvk := o.GroupVersionKind()
-	it := &item{subject: newSubject(p, o)}
-	it.key = key{group: gvk.Group, kind: gvk.Kind, namespace: o.GetNamespace(), name: o.GetName()}
-	it.stage = groupKind{gvk.Group, gvk.Kind}.stage()
-	it.g = o.Unstructured
-	it.force = p.Force || o.GetAnnotations()[ForceAnnotation] == "Enabled"
-	return it
-}
-
-// resolve completes an item whose kind is served.
-func (it *item) resolve(p *Plan, res *resource, autoscaled bool) error {
-	g, err := res.Manifest(it.g)
-	if err != nil {
-		return err
-	}
-	stamp(g, p.Owner, it.key.namespace)
-	ignore, err := p.ignored(g)
-	if err != nil {
-		return err
-	}
-	body, err := json.Marshal(g.Object)
-	if err != nil {
-		return fmt.Errorf("the manifest cannot be written as JSON")
-	}
-	it.res, it.g, it.body, it.ignore = res, g, body, ignore
-	it.mask = res.NewMask(g, desired.MaskOptions{Autoscaled: autoscaled, Ignore: ignore})
-	h := sha256.New()
-	h.Write(body)
-	fmt.Fprintf(h, "\x00%t\x00%q", autoscaled, ignore)
-	h.Sum(it.hash[:0])
-	return nil
 }
 
 // stamp sets namespace and owner. g is a copy down to its metadata.
@@ -180,21 +138,20 @@ func (s Selector) selects(g *unstructured.Unstructured) (bool, error) {
 }
 
 // autoscaled lists the objects that autoscalers of the release scale.
-func (p *Plan) autoscaled() map[key]bool {
+func (prep *prepared) autoscaled(p *Plan) map[key]bool {
 	out := map[key]bool{}
-	for _, o := range p.Objects {
-		gvk := o.GroupVersionKind()
-		if (groupKind{gvk.Group, gvk.Kind}) != kindAutoscaler {
+	for _, it := range prep.items {
+		if it.gk() != kindAutoscaler {
 			continue
 		}
-		version, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "apiVersion")
-		kind, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "kind")
-		name, _, _ := unstructured.NestedString(o.Object, "spec", "scaleTargetRef", "name")
+		version, _, _ := unstructured.NestedString(it.from.Object, "spec", "scaleTargetRef", "apiVersion")
+		kind, _, _ := unstructured.NestedString(it.from.Object, "spec", "scaleTargetRef", "kind")
+		name, _, _ := unstructured.NestedString(it.from.Object, "spec", "scaleTargetRef", "name")
 		group, _, found := strings.Cut(version, "/")
 		if !found {
 			group = ""
 		}
-		namespace := o.GetNamespace()
+		namespace := it.from.GetNamespace()
 		if namespace == "" {
 			namespace = p.namespace()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -85,8 +86,21 @@ func (a *Applier) askNew(ctx context.Context, prep *prepared, it *item) ([]verdi
 // askExisting is for an object that exists. judged means that the server has
 // already accepted the write.
 func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, judged bool) ([]verdict.Finding, error) {
+	own := sync.OnceValues(func() (answer, error) {
+		body, err := it.write(false)
+		if err != nil {
+			return answer{}, err
+		}
+		return prep.client.apply(ctx, it.res, it.key, body, true)
+	})
 	var freshErr error
 	if it.d == nil {
+		if !judged && it.live == nil { // there is nothing to compare with: both will be asked
+			go func() {
+				defer func() { _ = recover() }() // whoever awaits the answer panics too
+				_, _ = own()
+			}()
+		}
 		freshErr = it.learnD(ctx, prep.client)
 	}
 	if it.d != nil && it.live != nil && it.equal() {
@@ -96,11 +110,7 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 	if judged && freshErr == nil {
 		return nil, nil
 	}
-	body, err := it.write(false)
-	if err != nil {
-		return nil, err
-	}
-	ans, err := prep.client.apply(ctx, it.res, it.key, body, true)
+	ans, err := own()
 	switch {
 	case err != nil && apierrors.IsInvalid(err) && freshErr == nil && it.d != nil:
 		// A new object would be accepted, so it is the change that is not.

@@ -106,7 +106,9 @@ type Plan struct {
 	Identity Identity
 	// Revision is what is applied, for progress and events.
 	Revision string
-	// Objects are the decrypted objects of the release.
+	// Objects are the decrypted objects of the release. Their content must not
+	// change any more: an object that an earlier plan of the same owner had, by
+	// the same pointer, is taken to be as it was then.
 	Objects []gate.Object
 	// Confine, if not empty, is the only namespace that may be touched, also
 	// when pruning; cluster-scoped objects are refused.

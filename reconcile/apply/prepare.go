@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"gitgate.dev/gitgate/policy/verdict"
@@ -29,7 +30,7 @@ func (a *Applier) DryRun(ctx context.Context, p *Plan) []verdict.Finding {
 	for _, definitions := range []bool{true, false} {
 		var batch []*item
 		for _, it := range prep.items {
-			if (it.stage == stageDefinitions) == definitions {
+			if !it.skip && (it.stage == stageDefinitions) == definitions {
 				batch = append(batch, it)
 			}
 		}
@@ -69,36 +70,52 @@ func (a *Applier) prepare(ctx context.Context, p *Plan) (*prepared, []verdict.Fi
 		return nil, []verdict.Finding{planFinding(verdict.InvalidManifest, "healthCheckExprs: %v", err)}
 	}
 	prep := &prepared{client: client, rules: rules, byKey: make(map[key]*item, len(p.Objects))}
-	var found []verdict.Finding
+	found := prep.add(p, a.forms.known(p))
+	found = append(found, a.resolveAll(ctx, p, prep)...)
+	a.forms.keep(p, prep.items)
+	return prep, found
+}
+
+// add makes the items of a plan.
+func (prep *prepared) add(p *Plan, known map[*unstructured.Unstructured]*form) (found []verdict.Finding) {
+	prep.items = make([]*item, 0, len(p.Objects))
 	for _, o := range p.Objects {
-		if o.Unstructured == nil || o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "" {
-			found = append(found, newSubject(p, o).finding(verdict.InvalidManifest, "an object needs apiVersion, kind and metadata.name"))
-			continue
+		it := &item{from: o.Unstructured}
+		if it.form = known[o.Unstructured]; it.form != nil {
+			it.subject = subject{object: it.title, source: o.Source, as: p.Identity}
+			it.source.Encrypted = nil
+		} else {
+			it.subject = newSubject(p, o)
+			if o.Unstructured == nil || o.GetKind() == "" || o.GetAPIVersion() == "" || o.GetName() == "" {
+				found = append(found, it.finding(verdict.InvalidManifest, "an object needs apiVersion, kind and metadata.name"))
+				continue
+			}
+			it.form = newForm(p, o.Unstructured)
 		}
-		prep.items = append(prep.items, newItem(p, o))
+		prep.items = append(prep.items, it)
 	}
-	return prep, append(found, a.resolveAll(ctx, p, prep)...)
+	return found
 }
 
 // resolveAll finds the resource of every item.
 func (a *Applier) resolveAll(ctx context.Context, p *Plan, prep *prepared) []verdict.Finding {
-	scaled := p.autoscaled()
-	prep.coming = prep.comingKinds()
+	prep.scaled, prep.coming = prep.autoscaled(p), prep.comingKinds()
 	refreshed := false
 	var found []verdict.Finding
 	for _, it := range prep.items {
-		gvk := it.g.GroupVersionKind()
-		res, err := a.kinds.find(ctx, gvk)
+		res, err := a.kinds.find(ctx, it.gvk)
 		if errors.Is(err, errNoKind) && !refreshed {
 			refreshed = true
 			if err = a.kinds.refresh(ctx); err == nil {
-				res, err = a.kinds.find(ctx, gvk)
+				res, err = a.kinds.find(ctx, it.gvk)
 			}
 		}
-		crd := prep.coming[gvk]
+		if d := prep.coming[it.gvk]; d != nil && errors.Is(err, errNoKind) {
+			if res = d.resource(); res != nil {
+				it.deferred, err = true, nil
+			}
+		}
 		switch {
-		case errors.Is(err, errNoKind) && crd != nil:
-			res, it.deferred = crd.resource(gvk), true
 		case errors.Is(err, errNoKind):
 			found = append(found, it.finding(verdict.SchemaInvalid,
 				"%v; install its CustomResourceDefinition first or put it into this release", err))
@@ -107,29 +124,38 @@ func (a *Applier) resolveAll(ctx context.Context, p *Plan, prep *prepared) []ver
 			found = append(found, it.unanswered(err))
 			continue
 		}
-		found = append(found, a.admitItem(p, prep, it, res, scaled)...)
+		found = append(found, a.admitItem(p, prep, it, res)...)
 	}
 	return found
 }
 
 // admitItem checks scope and uniqueness and completes the item.
-func (a *Applier) admitItem(p *Plan, prep *prepared, it *item, res *resource, scaled map[key]bool) []verdict.Finding {
+func (a *Applier) admitItem(p *Plan, prep *prepared, it *item, res *resource) []verdict.Finding {
 	one := func(f verdict.Finding) []verdict.Finding { return []verdict.Finding{f} }
+	if it.done() && !it.fits(res, prep.scaled) {
+		it.form = newForm(p, it.from)
+	}
+	fresh := !it.done()
 	switch {
+	case !fresh:
 	case res.namespaced && it.key.namespace == "":
 		it.key.namespace = p.namespace()
 	case !res.namespaced && it.key.namespace != "":
 		return one(it.finding(verdict.InvalidManifest, "a %s has no namespace; remove metadata.namespace", it.key.kind))
 	}
-	it.object = it.key.String()
+	if fresh {
+		it.object = it.key.String()
+	}
 	if p.Confine != "" && it.key.namespace != p.Confine {
 		return one(it.finding(verdict.ScopeViolation, "GitSync %s may only apply to namespace %s", p.Owner, p.Confine))
 	}
 	if other := prep.byKey[it.key]; other != nil {
 		return one(it.finding(verdict.AmbiguousManifest, "the release has this object twice: also in %s:%d", other.source.File, other.source.Line))
 	}
-	if err := it.resolve(p, res, scaled[it.key]); err != nil {
-		return one(it.finding(verdict.InvalidManifest, "%v", err))
+	if fresh {
+		if err := it.complete(p, res, prep.scaled[it.key]); err != nil {
+			return one(it.finding(verdict.InvalidManifest, "%v", err))
+		}
 	}
 	prep.byKey[it.key] = it
 	it.rec = a.store.get(it.key)
@@ -182,7 +208,7 @@ func (a *Applier) recall(it *item) {
 func (prep *prepared) comingKinds() map[schema.GroupVersionKind]*definition {
 	out := map[schema.GroupVersionKind]*definition{}
 	for _, it := range prep.items {
-		if (groupKind{it.key.group, it.key.kind}) == kindCRD {
+		if it.gk() == kindCRD {
 			for gvk, d := range definitionsIn(it) {
 				out[gvk] = d
 			}
@@ -194,20 +220,29 @@ func (prep *prepared) comingKinds() map[schema.GroupVersionKind]*definition {
 // prefetch reads what is already there, a kind at a time, when much of a plan is
 // on the inventory but not known to this process, as after a restart.
 func (a *Applier) prefetch(ctx context.Context, p *Plan, prep *prepared) []verdict.Finding {
-	recorded := map[string]bool{}
+	var unknown []*item
+	for _, it := range prep.items {
+		if it.rec == nil && !it.deferred {
+			unknown = append(unknown, it)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	recorded := make(map[string]bool, len(p.Previous))
 	for _, e := range p.Previous {
 		recorded[e.ID] = true
 	}
-	count := map[*resource]int{}
-	for _, it := range prep.items {
-		if it.rec == nil && !it.deferred && recorded[it.key.id()] {
-			count[it.res]++
+	count := map[resource]int{}
+	for _, it := range unknown {
+		if recorded[it.id] {
+			count[*it.res]++
 		}
 	}
 	var kinds []*resource
 	for res, n := range count {
 		if n >= prefetchFrom {
-			kinds = append(kinds, res)
+			kinds = append(kinds, &res)
 		}
 	}
 	selector := fmt.Sprintf("%s=%s,%s=%s", OwnerNameLabel, p.Owner.Name, OwnerNamespaceLabel, p.Owner.Namespace)
@@ -217,7 +252,7 @@ func (a *Applier) prefetch(ctx context.Context, p *Plan, prep *prepared) []verdi
 			if obj["kind"] == nil { // items of typed lists leave it out
 				obj["apiVersion"], obj["kind"] = res.GroupVersion().String(), res.Kind.Kind
 			}
-			if it := prep.byKey[keyOf(res, obj)]; it != nil && it.res == res {
+			if it := prep.byKey[keyOf(res, obj)]; it != nil && *it.res == *res {
 				it.live, it.exists = obj, true
 			}
 		})

@@ -22,11 +22,8 @@ type leftover struct {
 }
 
 // leftovers lists what is on the previous inventory and not wanted.
-func (p *Plan) leftovers(wanted map[string]bool) (out []leftover, found []verdict.Finding) {
-	for _, e := range p.Previous.sorted() {
-		if wanted[e.ID] {
-			continue
-		}
+func (p *Plan) leftovers(wanted Inventory) (out []leftover, found []verdict.Finding) {
+	for _, e := range p.Previous.without(wanted) {
 		k, gvk, err := e.parse()
 		if err != nil {
 			found = append(found, planFinding(verdict.Internal, "%v; correct status.inventory", err))
@@ -70,10 +67,9 @@ func (a *Applier) lookAt(ctx context.Context, o Owner, l leftover) (*resource, m
 // the deletion budget. After DryRun it includes those that would be recreated.
 func (a *Applier) Deletions(ctx context.Context, p *Plan) ([]Deletion, error) {
 	var out []Deletion
-	wanted := map[string]bool{}
-	if p.prepared != nil {
-		for _, it := range p.prepared.items {
-			wanted[it.key.id()] = true
+	prep := p.prepared
+	if prep != nil {
+		for _, it := range prep.items {
 			if !it.recreate {
 				continue
 			}
@@ -85,18 +81,15 @@ func (a *Applier) Deletions(ctx context.Context, p *Plan) ([]Deletion, error) {
 			}
 		}
 	} else {
-		prep, found := a.prepare(ctx, p)
-		if blocks(found) {
+		var found []verdict.Finding
+		if prep, found = a.prepare(ctx, p); blocks(found) {
 			return nil, fmt.Errorf("%s", sortFindings(found)[0])
-		}
-		for _, it := range prep.items {
-			wanted[it.key.id()] = true
 		}
 	}
 	if !p.Prune {
 		return out, nil
 	}
-	left, found := p.leftovers(wanted)
+	left, found := p.leftovers(prep.inventory())
 	if len(found) > 0 {
 		return nil, fmt.Errorf("%s", sortFindings(found)[0])
 	}
@@ -130,11 +123,7 @@ func withoutValues(live map[string]any) *unstructured.Unstructured {
 // prune deletes what the inventory has and the plan has not, in the reverse
 // order of the stages.
 func (r *run) prune(ctx context.Context, wanted Inventory) []verdict.Finding {
-	keep := map[string]bool{}
-	for _, e := range wanted {
-		keep[e.ID] = true
-	}
-	left, found := r.p.leftovers(keep)
+	left, found := r.p.leftovers(wanted)
 	for stage := stageCount - 1; stage >= 0; stage-- {
 		var batch []leftover
 		for _, l := range left {

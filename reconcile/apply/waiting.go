@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -52,7 +54,7 @@ func (prep *prepared) mayWait(it *item, err error) bool {
 		}
 		return !strings.Contains(text, "exceeded quota") && prep.changesRBAC(it)
 	case http.StatusBadRequest, http.StatusUnprocessableEntity, http.StatusInternalServerError:
-		d := prep.coming[it.g.GroupVersionKind()]
+		d := prep.coming[it.gvk]
 		return d != nil && !d.from.skip
 	}
 	return false
@@ -84,7 +86,7 @@ func (prep *prepared) changesRBAC(it *item) bool {
 // validateOffline checks an object that the server cannot judge yet against its
 // schema.
 func (a *Applier) validateOffline(prep *prepared, it *item) []verdict.Finding {
-	if d := prep.coming[it.g.GroupVersionKind()]; d != nil {
+	if d := prep.coming[it.gvk]; d != nil {
 		field, err := d.validate(it.g.Object)
 		if err == nil {
 			return nil
@@ -107,39 +109,62 @@ func (a *Applier) validateOffline(prep *prepared, it *item) []verdict.Finding {
 	return []verdict.Finding{f}
 }
 
-// A definition is one version of a custom resource that the release defines.
+// A definition is one version of a custom resource that the release defines. It is
+// read in full only when it is needed, for most definitions are as they were.
 type definition struct {
-	from    *item
+	from *item
+	gvk  schema.GroupVersionKind
+
+	once    sync.Once
 	crd     *apiextensionsv1.CustomResourceDefinition
-	version *apiextensionsv1.CustomResourceDefinitionVersion
+	version *apiextensionsv1.CustomResourceDefinitionVersion // nil if it cannot be read
 }
 
-// definitionsIn reads a CustomResourceDefinition. What it cannot read the server
-// will refuse.
+// definitionsIn lists what a CustomResourceDefinition serves.
 func definitionsIn(it *item) map[schema.GroupVersionKind]*definition {
-	raw, err := json.Marshal(it.g.Object)
-	if err != nil {
-		return nil
-	}
-	var crd apiextensionsv1.CustomResourceDefinition
-	if json.Unmarshal(raw, &crd) != nil {
-		return nil
-	}
+	group, _, _ := unstructured.NestedString(it.from.Object, "spec", "group")
+	kind, _, _ := unstructured.NestedString(it.from.Object, "spec", "names", "kind")
+	at, _ := lookup(it.from.Object, []string{"spec", "versions"})
+	versions, _ := at.([]any)
 	out := map[schema.GroupVersionKind]*definition{}
-	for i := range crd.Spec.Versions {
-		v := &crd.Spec.Versions[i]
-		if v.Served {
-			gvk := schema.GroupVersionKind{Group: crd.Spec.Group, Version: v.Name, Kind: crd.Spec.Names.Kind}
-			out[gvk] = &definition{from: it, crd: &crd, version: v}
+	for _, v := range versions {
+		v, _ := v.(map[string]any)
+		name, _ := v["name"].(string)
+		if v["served"] == true {
+			gvk := schema.GroupVersionKind{Group: group, Version: name, Kind: kind}
+			out[gvk] = &definition{from: it, gvk: gvk}
 		}
 	}
 	return out
 }
 
-// resource describes the kind as it will be served.
-func (d *definition) resource(gvk schema.GroupVersionKind) *resource {
+// read reads the definition. What it cannot read the server will refuse.
+func (d *definition) read() bool {
+	d.once.Do(func() {
+		raw, err := json.Marshal(d.from.from.Object)
+		if err != nil {
+			return
+		}
+		d.crd = &apiextensionsv1.CustomResourceDefinition{}
+		if json.Unmarshal(raw, d.crd) != nil {
+			return
+		}
+		for i := range d.crd.Spec.Versions {
+			if v := &d.crd.Spec.Versions[i]; v.Name == d.gvk.Version {
+				d.version = v
+			}
+		}
+	})
+	return d.version != nil
+}
+
+// resource describes the kind as it will be served; nil if that cannot be told.
+func (d *definition) resource() *resource {
+	if !d.read() {
+		return nil
+	}
 	return &resource{
-		Kind: desired.Kind{GroupVersionKind: gvk,
+		Kind: desired.Kind{GroupVersionKind: d.gvk,
 			HasStatus: d.version.Subresources != nil && d.version.Subresources.Status != nil},
 		plural:     d.crd.Spec.Names.Plural,
 		namespaced: d.crd.Spec.Scope == apiextensionsv1.NamespaceScoped,
@@ -149,7 +174,7 @@ func (d *definition) resource(gvk schema.GroupVersionKind) *resource {
 // validate checks an object by the definition's schema, and returns the field at
 // fault where one is known.
 func (d *definition) validate(obj map[string]any) (field string, err error) {
-	if d.version.Schema == nil || d.version.Schema.OpenAPIV3Schema == nil {
+	if !d.read() || d.version.Schema == nil || d.version.Schema.OpenAPIV3Schema == nil {
 		return "", nil
 	}
 	var internal apiextensions.JSONSchemaProps
