@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -97,7 +98,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 // catchUp reads the GitSync anew while the cache may lag behind what we wrote last:
 // by an inventory from before it, what is on the newer one would be orphaned.
 func (r *Reconciler) catchUp(ctx context.Context, s *session, sync *v1alpha1.GitSync) error {
-	if s.written == "" || sync.ResourceVersion == s.written {
+	if s.written == "" {
+		return nil
+	}
+	if n, err := resourceversion.CompareResourceVersion(sync.ResourceVersion, s.written); err == nil && n >= 0 {
 		return nil
 	}
 	fresh := &v1alpha1.GitSync{}
@@ -185,9 +189,14 @@ func (a *attempt) patchStatus(ctx context.Context) error {
 	if sameStatus(a.before, a.sync) {
 		return nil
 	}
-	patch := client.MergeFrom(a.before)
-	updated := a.sync.DeepCopy()
-	if err := a.Client.Status().Patch(ctx, updated, patch); err != nil {
+	patch, err := statusPatch(a.before, a.sync)
+	if err != nil {
+		return err
+	}
+	// Nothing of the answer but the version is of use.
+	updated := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: a.sync.Namespace, Name: a.sync.Name}}
+	updated.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GitSync"))
+	if err := a.Client.Status().Patch(ctx, updated, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return err
 	}
 	a.sync.ResourceVersion, a.session.written = updated.ResourceVersion, updated.ResourceVersion

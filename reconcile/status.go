@@ -2,12 +2,14 @@ package reconcile
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
@@ -107,5 +109,30 @@ func record(sync *v1alpha1.GitSync, s v1alpha1.Snapshot, now time.Time) {
 }
 
 func sameStatus(a, b *v1alpha1.GitSync) bool {
-	return equality.Semantic.DeepEqual(a.Status, b.Status)
+	x, y := withoutInventory(a), withoutInventory(b)
+	return sameInventory(a, b) && equality.Semantic.DeepEqual(x.Status, y.Status)
+}
+
+func sameInventory(a, b *v1alpha1.GitSync) bool {
+	x, y := a.Status.Inventory, b.Status.Inventory
+	if x == nil || y == nil {
+		return x == y
+	}
+	return slices.Equal(x.Entries, y.Entries)
+}
+
+// withoutInventory returns a shallow copy.
+func withoutInventory(sync *v1alpha1.GitSync) *v1alpha1.GitSync {
+	out := *sync
+	out.Status.Inventory = nil
+	return &out
+}
+
+// statusPatch is the merge patch from one status to the other. An inventory that
+// stays as it is is not even looked into: it grows with the release.
+func statusPatch(from, to *v1alpha1.GitSync) ([]byte, error) {
+	if sameInventory(from, to) {
+		from, to = withoutInventory(from), withoutInventory(to)
+	}
+	return client.MergeFrom(from).Data(to)
 }
