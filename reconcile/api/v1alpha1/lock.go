@@ -37,26 +37,45 @@ type Lock struct {
 	Delegations []Delegation `json:"delegations,omitempty"`
 }
 
-// Delegation leaves fields to a writer.
+// Delegation leaves fields, or objects that Git does not declare, to a writer.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.paths) || has(self.target) && has(self.target.kind)",message="must name paths, or a target.kind whose undeclared objects are left to the writer"
 type Delegation struct {
 	// Writer is the user name, as in
-	// system:serviceaccount:cert-manager:cert-manager-cainjector.
+	// system:serviceaccount:cert-manager:cert-manager.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +required
 	Writer string `json:"writer"`
 	// Paths are JSON pointers (RFC 6901) such as /spec/replicas. What is below
-	// them is included.
+	// them is included. Without paths the writer may create, change and delete
+	// objects of the target that Git does not declare.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:Pattern=`^/`
 	// +listType=atomic
-	// +required
-	Paths []string `json:"paths"`
-	// Target selects the objects; without it all that the GitSync declares are
-	// meant.
 	// +optional
-	Target *Target `json:"target,omitempty"`
+	Paths []string `json:"paths,omitempty"`
+	// Target selects the objects; what is left out is any.
+	// +optional
+	Target *DelegationTarget `json:"target,omitempty"`
+}
+
+// DelegationTarget selects objects.
+type DelegationTarget struct {
+	// Group of the objects.
+	// +optional
+	Group string `json:"group,omitempty"`
+	// Kind of the objects.
+	// +kubebuilder:validation:MinLength=1
+	// +optional
+	Kind string `json:"kind,omitempty"`
+	// Namespace of the objects.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Name of the objects.
+	// +optional
+	Name string `json:"name,omitempty"`
 }
 
 // LockStatus says which webhook replicas know the revision. It is for people and
