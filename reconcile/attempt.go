@@ -178,7 +178,10 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 	if err != nil {
 		return specOutcome(err)
 	}
-	s.stage.plan = plan
+	if err := a.announce(ctx, revision); err != nil {
+		return failed(v1alpha1.ReasonReconciliationFailed, "the status cannot be written: %v", err)
+	}
+	s.stage.plan, s.stage.await = plan, a.awaitReplicas
 	defer func() { s.stage.plan = nil }() // it holds plaintext
 	release, v := s.gate.Admit(ctx, req)
 	if ctx.Err() != nil {

@@ -21,10 +21,16 @@ import (
 type clusterStage struct {
 	applier *apply.Applier
 	plan    *apply.Plan
+	// await waits for those who hold writes to what Git says.
+	await func(ctx context.Context, revision string) error
 }
 
 // DryRun implements [gate.DryRunner].
 func (c *clusterStage) DryRun(ctx context.Context, candidate *gate.Candidate) []verdict.Finding {
+	if err := c.await(ctx, candidate.Revision()); err != nil {
+		return []verdict.Finding{{Reason: verdict.NotReady, Severity: verdict.Undetermined,
+			Message: fmt.Sprintf("the replicas of the webhook could not be waited for: %v", err)}}
+	}
 	c.plan.Objects = candidate.Objects()
 	return c.applier.DryRun(ctx, c.plan)
 }

@@ -212,7 +212,7 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 	}
 	c := &Candidate{
 		revision: a.req.Revision, commit: a.tree.Commit(),
-		objects: plain, declared: a.objects,
+		objects: plain, declared: a.objects, images: a.evidence(),
 	}
 	a.begin(verdict.StageApply)
 	findings := a.gate.cfg.Cluster.DryRun(ctx, c)

@@ -44,6 +44,21 @@ func (a *admission) images(ctx context.Context) bool {
 	return a.end(findings...)
 }
 
+// evidence gathers what was proven of the images of all objects, each once.
+func (a *admission) evidence() []image.Evidence {
+	seen := map[string]bool{}
+	var out []image.Evidence
+	for _, j := range a.judged {
+		for _, e := range j.evidence {
+			if id := e.Reference() + " " + e.Pinned(); !seen[id] {
+				seen[id] = true
+				out = append(out, e)
+			}
+		}
+	}
+	return out
+}
+
 type imageAnswer struct {
 	evidence image.Evidence
 	err      error

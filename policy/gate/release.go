@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"gitgate.dev/gitgate/verify/commit"
+	"gitgate.dev/gitgate/verify/image"
 )
 
 // A Candidate has passed the gates that need no cluster: its images are pinned
@@ -14,6 +15,7 @@ type Candidate struct {
 	commit   commit.Info
 	objects  []Object
 	declared []Object
+	images   []image.Evidence
 }
 
 // Objects returns the objects with their plaintext. Handle with care.
@@ -40,6 +42,9 @@ func (r *Release) Revision() string { return r.candidate.revision }
 
 // Commit returns the verified head commit.
 func (r *Release) Commit() commit.Info { return r.candidate.commit }
+
+// Images returns the evidence for every image of the release, each once.
+func (r *Release) Images() []image.Evidence { return slices.Clone(r.candidate.images) }
 
 // Applied returns what is left of the release once it is applied: it holds no
 // plaintext.

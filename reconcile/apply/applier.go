@@ -21,6 +21,9 @@ type Config struct {
 	REST *rest.Config
 	// Workers bounds the requests under way at once. Zero means 24.
 	Workers int
+	// DryRunner makes the dry runs under fresh names. The zero value leaves them to
+	// the identity of the plan, whom the lock of a namespace would refuse them.
+	DryRunner Identity
 	// OnDrift, if not nil, is told of every drift as it is seen, each in a
 	// goroutine of its own. A drift is told once until the object changes again.
 	OnDrift func(Drift)
@@ -44,6 +47,7 @@ type Applier struct {
 	forms   *formBooks
 	sealer  *desired.Sealer
 	watches *watches
+	wants   wants
 	health  bell
 }
 

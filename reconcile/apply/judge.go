@@ -101,7 +101,7 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 				_, _ = own()
 			}()
 		}
-		freshErr = it.learnD(ctx, prep.client)
+		freshErr = a.learn(ctx, prep, it)
 	}
 	if it.d != nil && it.live != nil && it.equal() {
 		it.skip, it.adopted = true, true
@@ -133,6 +133,18 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 	f := it.subject
 	return []verdict.Finding{warning(f.finding(verdict.DryRunRejected,
 		"what others added to this object cannot be told this time: %s", f.rejected(freshErr).Message))}, it.takeD(ans.body)
+}
+
+// learn learns D as the account for it, or else as the plan's identity.
+func (a *Applier) learn(ctx context.Context, prep *prepared, it *item) error {
+	c := prep.client
+	if a.cfg.DryRunner.decided {
+		var err error
+		if c, err = a.clients.as(a.cfg.DryRunner); err != nil {
+			return err
+		}
+	}
+	return it.learnD(ctx, c)
 }
 
 // learnD learns D by a dry run under a fresh name; for Secrets without a request.

@@ -1,0 +1,112 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// A Write is a change of one object that no commit brings, as the admission
+// webhook sees it.
+type Write struct {
+	// Operation is CREATE, UPDATE or DELETE.
+	Operation string
+	// Group and Kind of the object.
+	Group, Kind string
+	// ID names the object, as [ObjectID] does.
+	ID string
+	// Object and OldObject are JSON; nil where there is none.
+	Object, OldObject []byte
+}
+
+// A Checker judges writes by the rules and images by what releases verified. It is
+// the gate without a commit: the same engine gets the same input and gives the
+// same text. It is safe for concurrent use.
+type Checker struct {
+	// Policies judge every write; nil is no rules.
+	Policies PolicyEvaluator
+	// Secrets masks. Mandatory.
+	Secrets SecretKeeper
+	// Runs says what is wrong with running an image; nil lets all of them run. The
+	// finding needs neither object nor field.
+	Runs func(ref string) *verdict.Finding
+}
+
+// Check returns what the rules find. Failing to decide is a finding that denies.
+func (c Checker) Check(ctx context.Context, w Write) (fs []verdict.Finding) {
+	fail := func(what string) []verdict.Finding {
+		return []verdict.Finding{{
+			Stage: verdict.StagePolicy, Reason: verdict.PolicyError, Severity: verdict.Deny, Object: w.ID,
+			Message: "the object could not be judged: " + what,
+		}}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			fs = fail(fmt.Sprintf("internal error (%s)", panicSite(p)))
+		}
+	}()
+	images, err := c.images(w)
+	if err != nil {
+		return fail(err.Error())
+	}
+	if c.Policies == nil {
+		return images
+	}
+	in := PolicyInput{Operation: w.Operation, ID: w.ID}
+	if in.Object, err = c.masked(w, w.Object); err != nil {
+		return fail(err.Error())
+	}
+	if in.OldObject, err = c.masked(w, w.OldObject); err != nil {
+		return fail(err.Error())
+	}
+	return append(images, c.Policies.Evaluate(ctx, in)...)
+}
+
+// images judges the images of what is written, if the kind is one that runs any.
+func (c Checker) images(w Write) ([]verdict.Finding, error) {
+	if _, runs := podSpecPaths[w.Group+"/"+w.Kind]; !runs || c.Runs == nil || w.Object == nil {
+		return nil, nil
+	}
+	u, err := decoded(w.Object)
+	if err != nil {
+		return nil, err
+	}
+	leaves, faults := extractors{}.images(Object{Unstructured: u})
+	for _, l := range leaves {
+		if f := c.Runs(l.ref); f != nil {
+			f.Stage, f.Object, f.Field, f.Image = verdict.StageImage, w.ID, l.field(), clip(l.ref)
+			faults = append(faults, *f)
+		}
+	}
+	return faults, nil
+}
+
+// masked is the object as rules see it. What is no Secret and holds no ciphertext
+// goes through as it came.
+func (c Checker) masked(w Write, raw []byte) ([]byte, error) {
+	secret := w.Group == "" && w.Kind == "Secret"
+	if raw == nil || !secret && !bytes.Contains(raw, []byte(`"sops"`)) {
+		return raw, nil
+	}
+	u, err := decoded(raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, sops := u.Object["sops"]; !sops && !secret {
+		return raw, nil
+	}
+	return utiljson.Marshal(c.Secrets.Masked(u.Object))
+}
+
+func decoded(raw []byte) (*unstructured.Unstructured, error) {
+	var content map[string]any
+	if err := utiljson.Unmarshal(raw, &content); err != nil || content == nil {
+		return nil, fmt.Errorf("it is no JSON object") // the text of err quotes the input
+	}
+	return &unstructured.Unstructured{Object: content}, nil
+}

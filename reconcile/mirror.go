@@ -1,0 +1,220 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/apply"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// A MirrorConfig configures a [Mirror]. Every field is mandatory.
+type MirrorConfig struct {
+	// Client reads our own kinds from the cache and reports in their status.
+	Client client.Client
+	// Direct reads Secrets and ConfigMaps without a cache.
+	Direct client.Reader
+	// Applier makes dry runs. It writes nothing.
+	Applier *apply.Applier
+	Gates   GateBuilder
+	Sources *Sources
+	// DryRunner is who makes the dry runs: an account that can do nothing else.
+	DryRunner apply.Identity
+	// Sink takes what was verified.
+	Sink Sink
+	// Replica names this process in the status of GitSyncs.
+	Replica string
+	// Reconciler is the user name of the reconciler.
+	Reconciler string
+	// SystemNamespace is gitgate's own namespace.
+	SystemNamespace string
+}
+
+// A Sink takes what a [Mirror] has verified. Its methods return at once.
+type Sink interface {
+	// Accept hands over the state of one GitSync, in place of any former one.
+	Accept(Locked)
+	// Drop ends the lock of a GitSync.
+	Drop(types.NamespacedName)
+	// Synced says whether every lock is known.
+	Synced(bool)
+}
+
+// Locked is what the objects of one GitSync are held to.
+type Locked struct {
+	// Sync is the GitSync as it was read.
+	Sync *v1alpha1.GitSync
+	// Writer is the user who applies.
+	Writer string
+	// Current is the newest revision that passed every gate.
+	Current Verified
+	// Former is the revision that is applied as a whole while Current is not; nil
+	// when Current is, or when nothing was.
+	Former *Verified
+	// Announced is the newest revision that the reconciler says it judges. It is
+	// not trusted: it only tells a replica that it may be behind.
+	Announced string
+}
+
+// Verified is a revision that passed every gate of this process.
+type Verified struct {
+	Revision string
+	Wants    []apply.Want
+	Images   []image.Evidence
+
+	head     plumbing.Hash
+	declared declaredObjects
+}
+
+// A Mirror follows the GitSyncs that are locked, for one replica of the webhook.
+// It believes nobody: it fetches, judges and renders for itself, and remembers
+// beside its own clone which revision was applied. It writes nothing but its entry
+// in the status.
+type Mirror struct {
+	MirrorConfig
+	steps *Reconciler // lends its steps; never run
+
+	mu       sync.Mutex
+	sessions map[types.NamespacedName]*mirrorSession
+	synced   map[types.NamespacedName]bool
+	listed   bool
+}
+
+// NewMirror returns a Mirror.
+func NewMirror(c MirrorConfig) *Mirror {
+	return &Mirror{
+		MirrorConfig: c,
+		steps: New(Config{
+			Client: c.Client, Direct: c.Direct, Applier: c.Applier, Gates: c.Gates, Sources: c.Sources,
+			SystemNamespace: c.SystemNamespace,
+		}),
+		sessions: map[types.NamespacedName]*mirrorSession{},
+		synced:   map[types.NamespacedName]bool{},
+	}
+}
+
+// SetupWithManager registers the controller. Every replica runs it, not only a
+// leader.
+func (m *Mirror) SetupWithManager(mgr ctrl.Manager) error {
+	all := false
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("mirror").
+		For(&v1alpha1.GitSync{}, builder.WithPredicates(predicate.Or(
+			predicate.GenerationChangedPredicate{}, revisionPredicate(), requestedPredicate(),
+		))).
+		Watches(&v1alpha1.TrustPolicy{}, m.steps.enqueue(trusts), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.PolicySet{}, m.steps.enqueue(everyone), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4, NeedLeaderElection: &all}).
+		Complete(m)
+}
+
+// revisionPredicate passes updates in which the reconciler tells of a revision.
+func revisionPredicate() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*v1alpha1.GitSync)
+			after, ok2 := e.ObjectNew.(*v1alpha1.GitSync)
+			return ok && ok2 && (before.Status.LastAttemptedRevision != after.Status.LastAttemptedRevision ||
+				before.Status.LastAppliedRevision != after.Status.LastAppliedRevision)
+		},
+		CreateFunc:  func(event.CreateEvent) bool { return false },
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// Reconcile brings the lock of one GitSync up to date.
+func (m *Mirror) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var sync v1alpha1.GitSync
+	switch err := m.Client.Get(ctx, req.NamespacedName, &sync); {
+	case apierrors.IsNotFound(err):
+		return ctrl.Result{}, m.drop(ctx, req.NamespacedName)
+	case err != nil:
+		return ctrl.Result{}, err
+	case !sync.DeletionTimestamp.IsZero() || sync.LockMode() == v1alpha1.ModeOff:
+		return ctrl.Result{}, m.drop(ctx, req.NamespacedName)
+	}
+	s := m.session(req.NamespacedName)
+	f := &follow{Mirror: m, session: s, attempt: &attempt{Reconciler: m.steps, sync: &sync, before: &sync, session: &s.session, started: time.Now()}}
+	err := f.run(ctx)
+	if err != nil {
+		logr.FromContextOrDiscard(ctx).Info("The lock is not up to date", "gitsync", req.String(), "reason", err.Error())
+	}
+	if err := m.settle(ctx, req.NamespacedName, f.known(err)); err != nil {
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: f.next(err)}, nil
+}
+
+func (m *Mirror) session(name types.NamespacedName) *mirrorSession {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.sessions[name]
+	if s == nil {
+		s = &mirrorSession{session: session{owner: apply.Owner{Namespace: name.Namespace, Name: name.Name}}}
+		m.sessions[name] = s
+	}
+	return s
+}
+
+func (m *Mirror) drop(ctx context.Context, name types.NamespacedName) error {
+	m.mu.Lock()
+	if s := m.sessions[name]; s != nil && s.repo != nil {
+		s.repo.Close()
+	}
+	delete(m.sessions, name)
+	m.mu.Unlock()
+	m.Sink.Drop(name)
+	m.Applier.ForgetWants(apply.Owner{Namespace: name.Namespace, Name: name.Name})
+	return m.settle(ctx, name, true)
+}
+
+// settle notes whether a lock is known. All are when every GitSync that is locked
+// was looked at since the start and what it holds is known, or known to be nothing.
+func (m *Mirror) settle(ctx context.Context, name types.NamespacedName, known bool) error {
+	var all v1alpha1.GitSyncList
+	if err := m.Client.List(ctx, &all); err != nil {
+		return fmt.Errorf("listing the GitSyncs: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.synced[name] = known || m.synced[name]
+	for _, s := range all.Items {
+		if s.LockMode() != v1alpha1.ModeOff && s.DeletionTimestamp.IsZero() && !m.synced[client.ObjectKeyFromObject(&s)] {
+			m.Sink.Synced(false)
+			return nil
+		}
+	}
+	m.Sink.Synced(true)
+	return nil
+}
+
+// Start implements manager.Runnable: with no GitSync at all there is nothing to
+// wait for.
+func (m *Mirror) Start(ctx context.Context) error {
+	var all v1alpha1.GitSyncList
+	if err := m.Client.List(ctx, &all); err != nil {
+		return err
+	}
+	if len(all.Items) == 0 {
+		m.Sink.Synced(true)
+	}
+	return nil
+}
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (m *Mirror) NeedLeaderElection() bool { return false }
