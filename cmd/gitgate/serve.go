@@ -46,6 +46,7 @@ type serveOptions struct {
 	logFormat       string
 	loopbackHTTP    bool
 	shutdownTimeout time.Duration
+	dryRunAccount   string
 }
 
 func newServeCommand() *cobra.Command {
@@ -80,6 +81,7 @@ Several replicas may run: one leads, the others wait.`,
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&o.loopbackHTTP, "allow-loopback-http", false, "allow plain HTTP to repositories and registries on this machine, for trying things out")
+	f.StringVar(&o.dryRunAccount, "dry-run-service-account", "", "`ServiceAccount` of our own namespace that makes the dry runs under fresh names; the webhook refuses them to everybody else. Empty leaves them to who applies")
 	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the requests under way when stopping")
 	return cmd
 }
@@ -173,7 +175,11 @@ func (o *serveOptions) manager(config *rest.Config, logger logr.Logger) (ctrl.Ma
 
 func (o *serveOptions) setup(mgr ctrl.Manager, config *rest.Config, decisions *reconcile.DecisionLog) error {
 	var reconciler *reconcile.Reconciler
-	applier, err := apply.New(apply.Config{REST: config, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
+	dryRunner, err := dryRunIdentity(o.namespace, o.dryRunAccount)
+	if err != nil {
+		return err
+	}
+	applier, err := apply.New(apply.Config{REST: config, DryRunner: dryRunner, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
 	if err != nil {
 		return err
 	}
@@ -197,6 +203,18 @@ func (o *serveOptions) setup(mgr ctrl.Manager, config *rest.Config, decisions *r
 		return err
 	}
 	return mgr.AddReadyzCheck("cache", cacheSynced(mgr))
+}
+
+// dryRunIdentity is the zero identity for an empty name.
+func dryRunIdentity(namespace, name string) (apply.Identity, error) {
+	if name == "" {
+		return apply.Identity{}, nil
+	}
+	id, err := apply.ServiceAccount(namespace, name)
+	if err != nil {
+		return id, fmt.Errorf("--dry-run-service-account: %w", err)
+	}
+	return id, nil
 }
 
 // openDecisionLog opens a file for appending; only its owner may read it.
