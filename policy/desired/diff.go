@@ -13,6 +13,8 @@ type Change struct {
 	// objects compared: do not change them.
 	Old any `json:"old,omitempty"`
 	New any `json:"new,omitempty"`
+	// Reserved means that the place is another writer's, see [Guard.Away].
+	Reserved bool `json:"-"`
 }
 
 // Diff lists how live differs from old, both normalised, apart from what the

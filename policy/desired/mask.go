@@ -19,6 +19,9 @@ type MaskOptions struct {
 	Autoscaled bool
 	// Ignore are paths in segments, as [ParsePointer] gives them.
 	Ignore [][]string
+	// Strict leaves out the table of open leaves: only slots and ignored fields
+	// are left to others, as when an object is created.
+	Strict bool
 }
 
 // A node of a mask stands for one place in the object.
@@ -35,13 +38,18 @@ type node struct {
 func (k Kind) NewMask(g *unstructured.Unstructured, o MaskOptions) *Mask {
 	m := &Mask{root: &node{}}
 	for _, l := range openLeaves {
+		if o.Strict {
+			break
+		}
 		if l.Kind != "*" && (l.Group != k.Group || l.Kind != k.Kind) || !l.holds(g.Object, o.Autoscaled) {
 			continue
 		}
 		m.root.add(l)
 	}
 	if k.Group == "" && k.Kind == "Service" {
-		m.serviceSlots(g.Object)
+		for _, path := range freeSlots(g.Object) {
+			m.root.at(path).slot = true
+		}
 	}
 	for _, segments := range o.Ignore {
 		m.root.at(segments).open = true
@@ -88,22 +96,24 @@ func (n *node) add(l Leaf) {
 	}
 }
 
-// serviceSlots opens what the server allocates and the manifest leaves out.
-func (m *Mask) serviceSlots(g map[string]any) {
+// freeSlots lists what the server allocates and the manifest of a Service leaves
+// out.
+func freeSlots(g map[string]any) [][]string {
+	var out [][]string
 	spec, _ := g["spec"].(map[string]any)
 	if spec["clusterIP"] == nil && spec["clusterIPs"] == nil {
-		m.root.at([]string{"spec", "clusterIP"}).slot = true
-		m.root.at([]string{"spec", "clusterIPs"}).slot = true
+		out = append(out, []string{"spec", "clusterIP"}, []string{"spec", "clusterIPs"})
 	}
 	if spec["healthCheckNodePort"] == nil {
-		m.root.at([]string{"spec", "healthCheckNodePort"}).slot = true
+		out = append(out, []string{"spec", "healthCheckNodePort"})
 	}
 	ports, _ := spec["ports"].([]any)
 	for i, p := range ports {
 		if p, ok := p.(map[string]any); ok && p["nodePort"] == nil {
-			m.root.at([]string{"spec", "ports", strconv.Itoa(i), "nodePort"}).slot = true
+			out = append(out, []string{"spec", "ports", strconv.Itoa(i), "nodePort"})
 		}
 	}
+	return out
 }
 
 // allocated reports whether v is a value of the same sort as d that the server

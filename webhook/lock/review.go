@@ -1,0 +1,173 @@
+package lock
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"gitgate.dev/gitgate/policy/desired"
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// A review is one request on its way to a ruling. Objects are decoded when
+// they are first asked for.
+type review struct {
+	lock *Lock
+	ctx  context.Context
+	req  *admissionv1.AdmissionRequest
+	snap *snapshot
+
+	writer   desired.Writer
+	key      key
+	old, new map[string]any // as sent; nil if there is none
+	decoded  bool
+	kept     bool
+}
+
+// decide routes the request. The order matters: who may ask at all, then what is
+// asked for.
+func (r *review) decide() ruling {
+	cfg := &r.lock.cfg
+	r.writer = desired.Writer{User: r.req.UserInfo.Username, Subresource: r.req.SubResource}
+	if r.req.UserInfo.Username == cfg.DryRunner {
+		return r.dryRunner()
+	}
+	if !cfg.Inventory.Synced() {
+		return pend(MatchedNone, nil, verdict.NotReady, "gitgate has not read all releases yet")
+	}
+	if r.snap.top == nil { // no lock anywhere
+		return r.open()
+	}
+	if g, ok := r.name(); !ok {
+		return g
+	}
+	if g, ok := r.identity(); ok {
+		return g
+	}
+	if g, ok := r.system(); ok {
+		return g
+	}
+	if rec := r.record(); rec != nil {
+		return r.managed(rec)
+	}
+	return r.unmanaged()
+}
+
+// dryRunner judges the account that learns D: only what changes nothing and
+// answers nothing but the object.
+func (r *review) dryRunner() ruling {
+	op := r.req.Operation
+	dry := r.req.DryRun != nil && *r.req.DryRun
+	if dry && r.req.SubResource == "" && (op == admissionv1.Create || op == admissionv1.Update) &&
+		!(r.req.Resource.Group == "" && r.req.Resource.Resource == "bindings") {
+		return allow(MatchedDryRun, nil)
+	}
+	g := deny(MatchedDryRun, nil, verdict.SubresourceDenied, "the dry-run account may only dry-run the creation and update of objects")
+	g.mode = Enforce
+	return g.sealed()
+}
+
+// name works out which object is meant. The name of a request is empty when it is
+// one of a deletecollection, and for generated names.
+func (r *review) name() (ruling, bool) {
+	req := r.req
+	r.key = key{req.Resource.Group, req.Resource.Resource, req.Namespace, req.Name}
+	if req.Resource.Resource == "namespaces" && req.Resource.Group == "" {
+		r.key.namespace = "" // a namespace is said to be in itself
+	}
+	main := req.SubResource == ""
+	if main && (r.key.name == "" || req.Operation == admissionv1.Create) {
+		if g, ok := r.decode(); !ok {
+			return g, false
+		}
+		from := r.new
+		if from == nil {
+			from = r.old
+		}
+		if name := text(from, "metadata", "name"); name != "" {
+			r.key.name = name
+		}
+	}
+	if r.key.name == "" && (req.Operation == admissionv1.Update || req.Operation == admissionv1.Delete) {
+		return deny(MatchedNone, r.snap.top, verdict.Internal, "the request names no object").sealed(), false
+	}
+	return ruling{}, true
+}
+
+// decode decodes both objects once.
+func (r *review) decode() (ruling, bool) {
+	if r.decoded {
+		return ruling{}, true
+	}
+	for _, part := range []struct {
+		raw []byte
+		to  *map[string]any
+	}{{r.req.Object.Raw, &r.new}, {r.req.OldObject.Raw, &r.old}} {
+		if len(part.raw) == 0 || bytes.Equal(part.raw, []byte("null")) {
+			continue
+		}
+		m, err := decode(part.raw)
+		if err != nil {
+			return deny(MatchedNone, r.snap.top, verdict.LimitExceeded, "%s cannot be judged: %v", r.what(), err).sealed(), false
+		}
+		*part.to = m
+	}
+	r.decoded = true
+	return ruling{}, true
+}
+
+func (r *review) kind() schema.GroupKind {
+	return schema.GroupKind{Group: r.req.Kind.Group, Kind: r.req.Kind.Kind}
+}
+
+// main reports whether the object itself is asked for.
+func (r *review) main() bool { return r.req.SubResource == "" }
+
+func (r *review) dryRun() bool { return r.req.DryRun != nil && *r.req.DryRun }
+
+// is reports whether the caller goes by one of the names in a table of writers.
+func (r *review) is(names ...string) bool {
+	for _, n := range names {
+		if r.writer.Is(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// node returns the name of the node that the caller is.
+func (r *review) node() (string, bool) {
+	return strings.CutPrefix(r.writer.User, "system:node:")
+}
+
+// scope is what is known of the namespace asked about.
+func (r *review) scope() scope {
+	ns := r.key.namespace
+	if s := r.snap.namespaces[ns]; s != nil && ns != "" {
+		return *s
+	}
+	return scope{}
+}
+
+// record returns what is known of the object asked about, or nil. Where several
+// GitSyncs claim it, the labels that the lock has guarded so far tell whose it is.
+func (r *review) record() *record {
+	rec := r.snap.records[r.key]
+	if rec == nil || rec.next == nil {
+		return rec
+	}
+	if _, ok := r.decode(); !ok {
+		return rec
+	}
+	labels := object(r.old, "metadata", "labels")
+	for c := rec; c != nil; c = c.next {
+		sync := c.release().sync
+		if labels["gitgate.dev/name"] == sync.Name && labels["gitgate.dev/namespace"] == sync.Namespace {
+			return c
+		}
+	}
+	return rec
+}
