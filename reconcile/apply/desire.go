@@ -69,7 +69,10 @@ func (w *wants) replace(o Owner, all map[key]knownWant) {
 }
 
 // ForgetWants drops what [Applier.Desire] remembers of an owner.
-func (a *Applier) ForgetWants(o Owner) { a.wants.replace(o, nil) }
+func (a *Applier) ForgetWants(o Owner) {
+	a.wants.replace(o, nil)
+	a.forms.drop(o)
+}
 
 // Sealer returns what the values of Secrets are sealed with, in every [Want].
 func (a *Applier) Sealer() *desired.Sealer { return a.sealer }
