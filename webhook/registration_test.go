@@ -1,0 +1,224 @@
+package webhook_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	arv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"gitgate.dev/gitgate/test/testkit/cluster"
+	"gitgate.dev/gitgate/webhook/lock"
+	"gitgate.dev/gitgate/webhook/registration"
+)
+
+func (r *rig) configuration(ctx context.Context) (*arv1.ValidatingWebhookConfiguration, error) {
+	return r.cluster.Client().AdmissionregistrationV1().ValidatingWebhookConfigurations().Get(ctx, registration.Name, metav1.GetOptions{})
+}
+
+// TestRegistrationOrder installs nothing before the inventory is synced.
+func TestRegistrationOrder(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{idle: true, cluster: cluster.Options{ControllerManager: true}})
+	time.Sleep(2 * time.Second)
+	if _, err := r.configuration(t.Context()); !apierrors.IsNotFound(err) {
+		t.Fatalf("before the inventory is synced: %v, want that there is no configuration", err)
+	}
+	r.ready.Store(true)
+	r.waitInstalled()
+	live, err := r.configuration(t.Context())
+	must(t, err)
+	if len(live.Webhooks) != 2 {
+		t.Fatalf("%d webhooks, want one for pinned versions and one for the rest", len(live.Webhooks))
+	}
+	for _, hook := range live.Webhooks {
+		if *hook.FailurePolicy != arv1.Fail || *hook.TimeoutSeconds != 5 || *hook.SideEffects != arv1.SideEffectClassNone ||
+			*hook.MatchPolicy != arv1.Equivalent || len(hook.NamespaceSelector.MatchLabels)+len(hook.NamespaceSelector.MatchExpressions)+
+			len(hook.ObjectSelector.MatchLabels)+len(hook.ObjectSelector.MatchExpressions) != 0 {
+			t.Errorf("%s is weaker than it must be: %+v", hook.Name, hook)
+		}
+	}
+	// The controller that type-checks policies finds nothing to warn of.
+	api := r.cluster.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies()
+	eventually(t, "type checks", func(ctx context.Context) bool {
+		list, err := api.List(ctx, metav1.ListOptions{})
+		if err != nil || len(list.Items) < 15 {
+			return false
+		}
+		for _, p := range list.Items {
+			if p.Status.ObservedGeneration != p.Generation {
+				return false
+			}
+		}
+		return true
+	})
+	list, err := api.List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	for _, p := range list.Items {
+		if p.Status.TypeChecking != nil && p.Name != "gitgate-dry-run" {
+			for _, w := range p.Status.TypeChecking.ExpressionWarnings {
+				t.Errorf("%s: %s: %s", p.Name, w.FieldRef, w.Warning)
+			}
+		}
+	}
+}
+
+// TestAttack_K20 deletes and weakens what we installed, in every way.
+func TestAttack_K20(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{config: func(c *registration.Config) {
+		c.OwnPods = func() []registration.Template { return []registration.Template{ownTemplate} }
+	}})
+	api := r.alice.AdmissionregistrationV1()
+	edit := func(change func(*arv1.ValidatingWebhookConfiguration)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			live, err := api.ValidatingWebhookConfigurations().Get(ctx, registration.Name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			change(live)
+			_, err = api.ValidatingWebhookConfigurations().Update(ctx, live, metav1.UpdateOptions{})
+			return err
+		}
+	}
+	editPolicy := func(change func(*arv1.ValidatingAdmissionPolicy)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			live, err := api.ValidatingAdmissionPolicies().Get(ctx, "gitgate-dry-run", metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			change(live)
+			_, err = api.ValidatingAdmissionPolicies().Update(ctx, live, metav1.UpdateOptions{})
+			return err
+		}
+	}
+	ignore := arv1.Ignore
+	never := arv1.MatchCondition{Name: "never", Expression: "false"}
+	for name, attack := range map[string]func(context.Context) error{
+		"Delete": func(ctx context.Context) error {
+			return api.ValidatingWebhookConfigurations().Delete(ctx, registration.Name, metav1.DeleteOptions{})
+		},
+		"FailurePolicy": edit(func(c *arv1.ValidatingWebhookConfiguration) { c.Webhooks[1].FailurePolicy = &ignore }),
+		"CABundle":      edit(func(c *arv1.ValidatingWebhookConfiguration) { c.Webhooks[0].ClientConfig.CABundle = nil }),
+		"NamespaceSelector": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.Webhooks[1].NamespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+		}),
+		"ObjectSelector": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.Webhooks[0].ObjectSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+		}),
+		"MatchCondition": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.Webhooks[1].MatchConditions = append(c.Webhooks[1].MatchConditions, never)
+		}),
+		"Rules": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.Webhooks[1].Rules[0].Operations = []arv1.OperationType{arv1.Connect}
+		}),
+		"URL": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			url := "https://127.0.0.1:1/allow"
+			c.Webhooks[1].ClientConfig.URL = &url
+		}),
+		"Timeout": edit(func(c *arv1.ValidatingWebhookConfiguration) { *c.Webhooks[1].TimeoutSeconds = 1 }),
+		"Hook":    edit(func(c *arv1.ValidatingWebhookConfiguration) { c.Webhooks = c.Webhooks[:1] }),
+		"Finalizer": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.Finalizers = []string{"example.com/hold"}
+		}),
+		"Owner": edit(func(c *arv1.ValidatingWebhookConfiguration) {
+			c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Namespace", Name: "gone", UID: "gone"}}
+		}),
+		"DeletePolicy": func(ctx context.Context) error {
+			return api.ValidatingAdmissionPolicies().Delete(ctx, "gitgate-dry-run", metav1.DeleteOptions{})
+		},
+		"DeleteBinding": func(ctx context.Context) error {
+			return api.ValidatingAdmissionPolicyBindings().Delete(ctx, "gitgate-own-pods", metav1.DeleteOptions{})
+		},
+		"WeakenPolicy": editPolicy(func(p *arv1.ValidatingAdmissionPolicy) { p.Spec.Validations = p.Spec.Validations[:1] }),
+		"NarrowPolicy": editPolicy(func(p *arv1.ValidatingAdmissionPolicy) {
+			p.Spec.MatchConditions = append(p.Spec.MatchConditions, never)
+		}),
+	} {
+		t.Run(name, func(t *testing.T) { // one after the other: each starts from what is right
+			before := r.state(t)
+			must(t, attack(t.Context()))
+			start := time.Now()
+			eventually(t, "restoration", func(context.Context) bool { return r.state(t) == before })
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("restored after %s, want 5 s at most", took)
+			}
+		})
+	}
+	if n := metricSum(t, r.registry, "gitgate_registration_restorations_total"); n < 16 {
+		t.Errorf("%v restorations counted, want 16", n)
+	}
+}
+
+// state is all that we installed, without what the API server adds.
+func (r *rig) state(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	live, err := r.configuration(t.Context())
+	if err == nil {
+		encode(t, &b, live.ObjectMeta, live.Webhooks)
+	}
+	api := r.cluster.Client().AdmissionregistrationV1()
+	policies, err := api.ValidatingAdmissionPolicies().List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	for _, p := range policies.Items {
+		encode(t, &b, p.ObjectMeta, p.Spec)
+	}
+	bindings, err := api.ValidatingAdmissionPolicyBindings().List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	for _, p := range bindings.Items {
+		encode(t, &b, p.ObjectMeta, p.Spec)
+	}
+	return b.String()
+}
+
+// TestModes walks through the modes: stricter at once, laxer after a while.
+func TestModes(t *testing.T) {
+	t.Parallel()
+	const patient = 3 * time.Second
+	r := newRig(t, options{idle: true, config: func(c *registration.Config) { c.RelaxAfter = patient }})
+	r.mode.Store(lock.Off)
+	r.ready.Store(true)
+	api := r.cluster.Client().AdmissionregistrationV1()
+	eventually(t, "the policy on the dry-run account", func(ctx context.Context) bool {
+		_, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, "gitgate-dry-run", metav1.GetOptions{})
+		return err == nil
+	})
+	if _, err := r.configuration(t.Context()); !apierrors.IsNotFound(err) {
+		t.Errorf("while no lock is on: %v, want no webhook", err)
+	}
+	is := func(failure arv1.FailurePolicyType, action arv1.ValidationAction) func(context.Context) bool {
+		return func(ctx context.Context) bool {
+			live, err := r.configuration(ctx)
+			if err != nil || *live.Webhooks[len(live.Webhooks)-1].FailurePolicy != failure {
+				return false
+			}
+			b, err := api.ValidatingAdmissionPolicyBindings().Get(ctx, "gitgate-node-status", metav1.GetOptions{})
+			return err == nil && b.Spec.ValidationActions[0] == action
+		}
+	}
+	r.mode.Store(lock.Audit)
+	eventually(t, "Audit", is(arv1.Ignore, arv1.Audit))
+	r.mode.Store(lock.Enforce)
+	eventually(t, "Enforce", is(arv1.Fail, arv1.Deny))
+	r.mode.Store(lock.Audit)
+	start := time.Now()
+	eventually(t, "Audit again", is(arv1.Ignore, arv1.Audit))
+	if took := time.Since(start); took < patient {
+		t.Errorf("laxer after %s already", took)
+	}
+	r.mode.Store(lock.Mode("?"))
+	eventually(t, "an unknown mode enforces", is(arv1.Fail, arv1.Deny))
+	r.mode.Store(lock.Off)
+	eventually(t, "Off", func(ctx context.Context) bool {
+		_, err := r.configuration(ctx)
+		_, bindingErr := api.ValidatingAdmissionPolicyBindings().Get(ctx, "gitgate-node-status", metav1.GetOptions{})
+		return apierrors.IsNotFound(err) && apierrors.IsNotFound(bindingErr)
+	})
+	if n := metricSum(t, r.registry, "gitgate_registration_restorations_total"); n != 0 {
+		t.Errorf("%v restorations counted, where nobody but us changed anything", n)
+	}
+}
