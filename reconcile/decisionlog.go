@@ -32,12 +32,37 @@ type Decision struct {
 	Verdict verdict.Verdict `json:"verdict"`
 }
 
+// A HeldChange is one line of the log: a change that a break-glass grant let pass
+// and that is put back now.
+type HeldChange struct {
+	Time    time.Time `json:"time"`
+	Door    string    `json:"door"`
+	GitSync string    `json:"gitSync"`
+	Grant   string    `json:"grant"`
+	Object  string    `json:"object"`
+	// Missing means that the object was deleted.
+	Missing bool `json:"missing,omitempty"`
+	// File and Line are where Git declares the object.
+	File string `json:"file,omitempty"`
+	Line int    `json:"line,omitempty"`
+	// Fields are what changed.
+	Fields []string `json:"fields,omitempty"`
+	// Patch is the merge patch (RFC 7396) to commit if the change is to stay; none
+	// for a Secret.
+	Patch map[string]any `json:"patch,omitempty"`
+}
+
 // Write appends a decision. An error means that it is not on record.
-func (l *DecisionLog) Write(d Decision) error {
+func (l *DecisionLog) Write(d Decision) error { return l.append(d) }
+
+// WriteHeld appends a change that is put back.
+func (l *DecisionLog) WriteHeld(h HeldChange) error { return l.append(h) }
+
+func (l *DecisionLog) append(entry any) error {
 	if l == nil || l.out == nil {
 		return nil
 	}
-	line, err := json.Marshal(d)
+	line, err := json.Marshal(entry)
 	if err != nil {
 		return err
 	}

@@ -130,6 +130,9 @@ func (r *Reconciler) correct(ctx context.Context, owner apply.Owner, drifts []se
 	if s == nil || len(drifts) == 0 {
 		return nil
 	}
+	if drifts = r.notHeld(ctx, owner, drifts); len(drifts) == 0 {
+		return nil
+	}
 	s.cluster.Lock()
 	defer s.cluster.Unlock()
 	if s.live == nil {

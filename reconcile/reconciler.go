@@ -53,6 +53,7 @@ type Reconciler struct {
 	sessions sessions
 	wake     chan event.TypedGenericEvent[*v1alpha1.GitSync]
 	drifts   driftQueue
+	holds    holds
 }
 
 // New returns a Reconciler.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -70,20 +71,25 @@ Several replicas may run: one leads, the others wait.`,
 		},
 	}
 	f := cmd.Flags()
+	o.common(f)
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
+	f.IntVar(&o.concurrency, "concurrency", 4, "how many GitSyncs are worked on at once")
+	f.StringVar(&o.dryRunAccount, "dry-run-service-account", "", "`ServiceAccount` of our own namespace that makes the dry runs under fresh names; the webhook refuses them to everybody else. Empty leaves them to who applies")
+	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the requests under way when stopping")
+	return cmd
+}
+
+// common registers the flags of every server.
+func (o *serveOptions) common(f *pflag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "`file` to reach the cluster with; empty means from inside of it")
 	f.StringVar(&o.namespace, "namespace", envOr("POD_NAMESPACE", "gitgate-system"), "gitgate's own `namespace`: GitSyncs in it may reach the whole cluster")
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/gitgate", "`directory` for clones; losing it costs time and nothing else")
 	f.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "`address` of the metrics; 0 turns them off")
 	f.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 turns them off")
-	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
-	f.IntVar(&o.concurrency, "concurrency", 4, "how many GitSyncs are worked on at once")
 	f.StringVar(&o.decisionLog, "decision-log", "-", "`file` for decisions, one JSON object a line; - is standard output, empty is none")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	f.BoolVar(&o.loopbackHTTP, "allow-loopback-http", false, "allow plain HTTP to repositories and registries on this machine, for trying things out")
-	f.StringVar(&o.dryRunAccount, "dry-run-service-account", "", "`ServiceAccount` of our own namespace that makes the dry runs under fresh names; the webhook refuses them to everybody else. Empty leaves them to who applies")
-	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the requests under way when stopping")
-	return cmd
 }
 
 func envOr(name, otherwise string) string {
@@ -104,7 +110,7 @@ func (o *serveOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	decisions, closeLog, err := openDecisionLog(o.decisionLog, stdout)
+	log, closeLog, err := openLog(o.decisionLog, stdout)
 	if err != nil {
 		return err
 	}
@@ -113,7 +119,7 @@ func (o *serveOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	if err != nil {
 		return fmt.Errorf("the cluster cannot be used: %w", err)
 	}
-	if err := o.setup(mgr, config, decisions); err != nil {
+	if err := o.setup(ctx, mgr, config, reconcile.NewDecisionLog(log)); err != nil {
 		return err
 	}
 	logger.Info("gitgate is starting", "version", version, "namespace", o.namespace)
@@ -173,13 +179,17 @@ func (o *serveOptions) manager(config *rest.Config, logger logr.Logger) (ctrl.Ma
 	})
 }
 
-func (o *serveOptions) setup(mgr ctrl.Manager, config *rest.Config, decisions *reconcile.DecisionLog) error {
+func (o *serveOptions) setup(ctx context.Context, mgr ctrl.Manager, config *rest.Config, decisions *reconcile.DecisionLog) error {
 	var reconciler *reconcile.Reconciler
 	dryRunner, err := dryRunIdentity(o.namespace, o.dryRunAccount)
 	if err != nil {
 		return err
 	}
-	applier, err := apply.New(apply.Config{REST: config, DryRunner: dryRunner, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
+	book, err := newBook(ctx, mgr, config, o.namespace, nil, nil)
+	if err != nil {
+		return err
+	}
+	applier, err := apply.New(apply.Config{REST: config, DryRunner: dryRunner, Held: book.Held, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
 	if err != nil {
 		return err
 	}
@@ -217,19 +227,20 @@ func dryRunIdentity(namespace, name string) (apply.Identity, error) {
 	return id, nil
 }
 
-// openDecisionLog opens a file for appending; only its owner may read it.
-func openDecisionLog(path string, stdout io.Writer) (*reconcile.DecisionLog, func(), error) {
+// openLog opens the file of the decision log for appending; only its owner may read
+// it. It is nil where there is to be none.
+func openLog(path string, stdout io.Writer) (io.Writer, func(), error) {
 	switch path {
 	case "":
 		return nil, func() {}, nil
 	case "-":
-		return reconcile.NewDecisionLog(stdout), func() {}, nil
+		return stdout, func() {}, nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--decision-log: %w", err)
 	}
-	return reconcile.NewDecisionLog(f), func() { f.Close() }, nil
+	return f, func() { f.Close() }, nil
 }
 
 // cacheSynced is ready once the kinds that drive us have been read.

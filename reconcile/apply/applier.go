@@ -24,6 +24,9 @@ type Config struct {
 	// DryRunner makes the dry runs under fresh names. The zero value leaves them to
 	// the identity of the plan, whom the lock of a namespace would refuse them.
 	DryRunner Identity
+	// Held, if not nil, says which objects people may change for now in spite of Git,
+	// by what grant and until when: their drift is told and left alone.
+	Held HeldFunc
 	// OnDrift, if not nil, is told of every drift as it is seen, each in a
 	// goroutine of its own. A drift is told once until the object changes again.
 	OnDrift func(Drift)

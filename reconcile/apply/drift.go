@@ -22,6 +22,12 @@ type Drift struct {
 	// Changes leads from what Git says (Old) to what is there (New). Values of
 	// Secrets are removed.
 	Changes []desired.Change
+	// Source is where Git declares the object.
+	Source gate.Source
+	// Patch is the merge patch (RFC 7396) that Git would need for the object to stay
+	// as it is. It is only there while a grant holds the object, and never for a
+	// Secret.
+	Patch map[string]any
 
 	key key
 }

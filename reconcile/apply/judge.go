@@ -107,6 +107,11 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 		it.skip, it.adopted = true, true
 		return nil, nil
 	}
+	if it.d != nil && it.live != nil {
+		if left := a.leaveHeld(it); left != nil {
+			return left, nil
+		}
+	}
 	if judged && freshErr == nil {
 		return nil, nil
 	}

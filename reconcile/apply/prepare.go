@@ -189,7 +189,7 @@ func (a *Applier) recall(it *item) {
 	}
 	it.known = true
 	switch {
-	case r.state == synced && a.watches.healthy(r.res):
+	case r.state == synced && a.watches.healthy(r.res), r.state == drifted && a.isHeld(r):
 		it.skip = true
 		return
 	case r.state == drifted && r.gone:

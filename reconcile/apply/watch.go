@@ -297,9 +297,10 @@ func (a *Applier) report(r *record, norm map[string]any) {
 	if a.cfg.OnDrift == nil {
 		return
 	}
-	d := Drift{Owner: r.owner, Object: r.object, Missing: r.gone, key: r.key}
+	d := Drift{Owner: r.owner, Object: r.object, Source: r.source, Missing: r.gone, key: r.key}
 	if want, err := decode(r.d); err == nil && norm != nil {
 		d.Changes = r.mask.Diff(want, norm)
+		d.Patch = a.heldPatch(r, want, norm)
 	}
 	if r.secret() {
 		for i := range d.Changes {
