@@ -68,21 +68,31 @@ func Inspect(path string, raw []byte) (Info, error) {
 		return Info{}, err
 	}
 	info, _, err := f.inspect(raw)
+	if err == nil {
+		err = f.orphaned(info)
+	}
 	return info, err
 }
 
 // Check returns everything that can be said against a file without a key: what
-// [Inspect] fails with, values of Secrets that lie open, with their lines, and
-// files that [Open] refuses whatever the key.
+// [Inspect] fails with, values of Secrets that lie open and ciphertext where
+// [CheckObject] refuses it, with their lines, and files that [Open] refuses
+// whatever the key. It judges the objects as they stand in the file, before
+// kustomize.
 func Check(path string, raw []byte) (Info, []*Error) {
 	f, err := parse(path, raw)
 	if err != nil {
 		return Info{}, []*Error{asError(path, err)}
 	}
 	found := f.plaintext()
+	misplaced := f.misplaced()
+	found = append(found, misplaced...)
 	info, tree, err := f.inspect(raw)
 	if err == nil && info.Encrypted {
 		err = f.admissible(tree)
+	}
+	if err == nil && len(misplaced) == 0 {
+		err = f.orphaned(info)
 	}
 	if err != nil {
 		found = append(found, asError(path, err))
@@ -116,9 +126,6 @@ func (f *file) inspect(raw []byte) (Info, *sops.Tree, error) {
 		return info, nil, err
 	}
 	if !encrypted {
-		if len(info.EncryptedPaths) > 0 {
-			return info, nil, problem(SecretIntegrity, f.path, "holds ciphertext at %s but no sops metadata; restore the file as sops wrote it", info.EncryptedPaths[0])
-		}
 		return info, nil, nil
 	}
 	info.Encrypted = true
@@ -137,6 +144,14 @@ func (f *file) inspect(raw []byte) (Info, *sops.Tree, error) {
 		}
 	}
 	return info, tree, nil
+}
+
+// orphaned refuses ciphertext without the metadata that it needs.
+func (f *file) orphaned(info Info) error {
+	if info.Encrypted || len(info.EncryptedPaths) == 0 {
+		return nil
+	}
+	return problem(SecretIntegrity, f.path, "holds ciphertext at %s but no sops metadata; restore the file as sops wrote it", info.EncryptedPaths[0])
 }
 
 func documentField(document, documents int, at []any) string {

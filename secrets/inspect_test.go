@@ -132,3 +132,94 @@ func TestPlaintextLeaves(t *testing.T) {
 		t.Errorf("want(-) got(+):\n%s", diff)
 	}
 }
+
+// What the gate refuses in a rendered object Check refuses in the file, with its
+// line.
+func TestCheckFindsMisplacedCiphertext(t *testing.T) {
+	configMap := "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\ndata:\n  k: v\n"
+	stray := " holds ciphertext, and only data and stringData of a Secret may: rules and image checks could not see what it becomes; set encrypted_regex to \"^(data|stringData)$\" and encrypt again"
+	for name, tc := range map[string]struct {
+		reason, plain, regex string
+		want                 []string // line field reason message
+	}{
+		"Secret":      {"Where ciphertext belongs.", secretYAML, "", nil},
+		"ConfigMap":   {"Its values are judged.", configMap, "^data$", []string{"6 data.k SecretIntegrity data.k" + stray}},
+		"SecretLabel": {"Labels select policies.", secretYAML, "^(stringData|app)$", []string{"7 metadata.labels.app SecretIntegrity metadata.labels.app" + stray}},
+		"SecretType":  {"The type grants.", secretYAML, "^(stringData|type)$", []string{"8 type SecretIntegrity type" + stray}},
+		"Second": {"Every document; many fields in one problem.", secretYAML + "---\nkind: Job\nspec:\n  a: b\n  c: d\n  e: f\n  g: h\n", "^(stringData|spec)$",
+			[]string{"30 spec.a SecretIntegrity spec.a, spec.c, spec.e and 1 more fields" + stray}},
+		"List": {"Lists are taken apart when rendered.", "apiVersion: v1\nkind: List\nitems:\n- kind: ConfigMap\n  data:\n    k: v\n- kind: Secret\n  data:\n    k: v\n", "^data$",
+			[]string{"6 items[0].data.k SecretIntegrity data.k" + stray}},
+		"SecretList":  {"Its items leave out what they are.", "apiVersion: v1\nkind: SecretList\nitems:\n- data:\n    k: v\n", "^data$", nil},
+		"NoManifest":  {"Values for another tool are never applied.", "replicas: 3\npassword: x\n", "", nil},
+		"ListOfLists": {"Not rendered at all, so not excused.", "kind: List\nitems:\n- kind: List\n  items:\n  - kind: Secret\n    data:\n      k: v\n", "^data$", []string{"7 items[0].items[0].data.k SecretIntegrity items[0].data.k" + stray}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := sopskit.For(newAge(t))
+			o.EncryptedRegex = tc.regex
+			raw := encrypt(t, "s.yaml", tc.plain, o)
+			info, found := secrets.Check("s.yaml", raw)
+			var got []string
+			for _, e := range found {
+				got = append(got, fmt.Sprintf("%d %s %s %s", e.Line, e.Field, e.Reason, e.Message))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\nwant(-) got(+):\n%s\n%s", tc.reason, diff, raw)
+			}
+			if !info.Encrypted {
+				t.Error("nothing is encrypted")
+			}
+		})
+	}
+}
+
+// An item of a typed list is a Secret though it does not say so.
+func TestCheckLooksIntoTypedLists(t *testing.T) {
+	_, found := secrets.Check("s.yaml", []byte("apiVersion: v1\nkind: SecretList\nitems:\n- data:\n    a: "+canary+"\n"))
+	if len(found) != 1 {
+		t.Fatalf("got %v", found)
+	}
+	if e := wantError(t, found[0], secrets.PlaintextSecret); e.Line != 5 || e.Field != "items[0].data.a" {
+		t.Errorf("found at %d %s", e.Line, e.Field)
+	}
+}
+
+func TestCheckObject(t *testing.T) {
+	x := newAge(t)
+	sealed := func() map[string]any {
+		return rendered(t, encrypt(t, "s.yaml", secretYAML, sopskit.For(x)))[0]
+	}
+	for name, tc := range map[string]struct {
+		reason    string
+		encrypted bool
+		change    func(o map[string]any)
+		want      secrets.Reason // empty for none
+		field     string
+	}{
+		"Sealed":    {"As sops wrote it.", true, func(map[string]any) {}, "", ""},
+		"Patched":   {"Metadata from elsewhere.", false, func(o map[string]any) { delete(o, "stringData") }, secrets.SecretIntegrity, "sops"},
+		"Orphan":    {"Ciphertext of which nobody knows the key.", false, func(o map[string]any) { delete(o, "sops") }, secrets.SecretUndecryptable, "stringData.password"},
+		"Plaintext": {"Not encrypted at all.", false, func(o map[string]any) { o["stringData"] = map[string]any{"a": canary}; delete(o, "sops") }, secrets.PlaintextSecret, "stringData.a"},
+		"Inner":     {"Ciphertext within other text.", true, func(o map[string]any) { o["type"] = "x" + ciphertextOf(o) }, secrets.SecretIntegrity, "type"},
+		"NotSecret": {"A ConfigMap may talk of ciphertext.", false, func(o map[string]any) { o["kind"] = "ConfigMap"; delete(o, "sops") }, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := sealed()
+			tc.change(o)
+			err := secrets.CheckObject("app/s.yaml", o, tc.encrypted)
+			if tc.want == "" {
+				if err != nil {
+					t.Errorf("%s\n%v", tc.reason, err)
+				}
+				return
+			}
+			if e := wantError(t, err, tc.want); e.Field != tc.field || e.Path != "app/s.yaml" {
+				t.Errorf("%s\nfield %q of %q, want %q", tc.reason, e.Field, e.Path, tc.field)
+			}
+		})
+	}
+}
+
+func ciphertextOf(o map[string]any) string {
+	return o["stringData"].(map[string]any)["password"].(string)
+}

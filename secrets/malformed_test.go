@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +33,10 @@ func judge(t *testing.T, name string, raw []byte, keys *secrets.Keys) error {
 	opened, err := secrets.Open(t.Context(), name, raw, keys)
 	known(err)
 	if err == nil {
+		// Where ciphertext stands in an object is not Open's business.
+		found = slices.DeleteFunc(found, func(e *secrets.Error) bool {
+			return strings.Contains(e.Message, "only data and stringData of a Secret")
+		})
 		if len(found) > 0 || !info.Encrypted {
 			t.Errorf("Open accepts what Check refuses (%v):\n%s", found, raw)
 		}

@@ -40,7 +40,8 @@ type Opened struct {
 // encrypted, and [InvalidManifest] when the file is malformed or over a limit.
 // When ctx ends it returns an error that wraps ctx's.
 //
-// Call [Opened.Close] when done.
+// It opens ciphertext wherever it stands; where it may stand in an object that is
+// to be applied [CheckObject] says. Call [Opened.Close] when done.
 func Open(ctx context.Context, path string, raw []byte, keys *Keys) (opened *Opened, err error) {
 	defer func() {
 		if recover() != nil { // the value may quote the file
@@ -52,6 +53,9 @@ func Open(ctx context.Context, path string, raw []byte, keys *Keys) (opened *Ope
 		return nil, err
 	}
 	info, tree, err := f.inspect(raw)
+	if err == nil {
+		err = f.orphaned(info)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -41,7 +41,7 @@ func plaintextPaths(v any, at []any, depth int) [][]any {
 	}
 	items, _ := object["items"].([]any)
 	for i, item := range items {
-		found = append(found, plaintextPaths(item, push(at, "items", i), depth+1)...)
+		found = append(found, plaintextPaths(itemOf(object, item), push(at, "items", i), depth+1)...)
 	}
 	return found
 }

@@ -43,7 +43,8 @@ none is given, and refuses
   PlaintextSecret      a Secret with a value that is not encrypted
   RecipientMissing     a recipient that the nearest .sops.yaml asks for and the file lacks
   RecipientStale       a recipient that the nearest .sops.yaml does not name any more
-  SecretIntegrity      a file that was changed after encryption
+  SecretIntegrity      a file that was changed after encryption, or ciphertext anywhere but
+                       under data and stringData of a Secret
   SecretUndecryptable  a file that none of the keys opens
   KeyServiceDenied     a file that would need a key service or an age plugin
   InvalidManifest      a file that cannot be read
@@ -317,7 +318,7 @@ func printSecretsVerdict(w io.Writer, format string, v verdict.Verdict, files in
 		text := ""
 		switch l := l.(type) {
 		case verdict.Finding:
-			if l.Field != "" {
+			if l.Field != "" && !strings.HasPrefix(l.Message, l.Field) {
 				l.Message = l.Field + ": " + l.Message
 			}
 			text = l.String()

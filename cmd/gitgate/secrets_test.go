@@ -148,6 +148,16 @@ func TestSecretsCheck(t *testing.T) {
 			}
 			r.write(t, "s.yaml", raw)
 		}, []string{"--keys", "keys/alice.txt"}, 1, []string{"deny secret InvalidManifest: s.yaml:6: data.password: does not decrypt to base64", "deny: "}},
+		"ConfigMap": {"Ciphertext that the gate refuses, in the gate's words.", func(t *testing.T, r *secretsCheckRepo) {
+			rules(t, r, r.alice)
+			o := sopskit.For(r.alice)
+			o.EncryptedRegex = "^data$"
+			raw, err := sopskit.Encrypt("s.yaml", []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata:\n  k: v\n"), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.write(t, "s.yaml", raw)
+		}, []string{"--keys", "keys/alice.txt"}, 1, []string{"deny secret SecretIntegrity: s.yaml:6: data.k holds ciphertext, and only data and stringData of a Secret may: ", "deny: 1 "}},
 		"Unreadable": {"Not YAML, so nobody knows.", func(t *testing.T, r *secretsCheckRepo) {
 			r.write(t, "s.yaml", []byte("a: [\n"+secretCanary))
 		}, nil, 1, []string{"deny secret InvalidManifest: s.yaml", "deny: "}},

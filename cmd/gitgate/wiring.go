@@ -178,8 +178,11 @@ func (k secretKeeper) Open(ctx context.Context, file string, raw []byte) (gate.O
 	return openedSecret{opened}, nil
 }
 
-func (secretKeeper) PlaintextLeaves(o map[string]any) []string { return secrets.PlaintextLeaves(o) }
-func (secretKeeper) Masked(o map[string]any) map[string]any    { return secrets.Masked(o) }
+func (secretKeeper) Check(o gate.Object) error {
+	return secretError(secrets.CheckObject(o.Source.File, o.Object, o.Source.Encrypted != nil))
+}
+
+func (secretKeeper) Masked(o map[string]any) map[string]any { return secrets.Masked(o) }
 
 type openedSecret struct{ *secrets.Opened }
 

@@ -260,8 +260,11 @@ func (k *keeper) Open(ctx context.Context, file string, raw []byte) (gate.Opened
 	return openedFile{opened}, nil
 }
 
-func (*keeper) PlaintextLeaves(o map[string]any) []string { return secrets.PlaintextLeaves(o) }
-func (*keeper) Masked(o map[string]any) map[string]any    { return secrets.Masked(o) }
+func (*keeper) Check(o gate.Object) error {
+	return translated(secrets.CheckObject(o.Source.File, o.Object, o.Source.Encrypted != nil))
+}
+
+func (*keeper) Masked(o map[string]any) map[string]any { return secrets.Masked(o) }
 
 type openedFile struct{ *secrets.Opened }
 

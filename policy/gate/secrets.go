@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -45,15 +43,14 @@ func (g *Gate) decrypt(ctx context.Context, objects []Object) ([]Object, []verdi
 	}()
 	var findings []verdict.Finding
 	for i, o := range plain {
-		if fs := o.hidden(); len(fs) > 0 {
-			findings = append(findings, fs...)
+		// Before anything is opened: what came from under the mask now would come
+		// after everybody has judged the mask.
+		if err := g.cfg.Secrets.Check(o); err != nil {
+			findings = append(findings, o.finding(secretFinding(err)))
 			continue
 		}
 		if o.Source.Encrypted == nil {
-			if isSecret(o.Unstructured) {
-				findings = append(findings, g.plaintext(o)...)
-				plain[i].Unstructured = foldStringData(o.Unstructured)
-			}
+			plain[i].Unstructured = foldStringData(o.Unstructured)
 			continue
 		}
 		f, ok := opened[o.Source.File]
@@ -72,24 +69,6 @@ func (g *Gate) decrypt(ctx context.Context, objects []Object) ([]Object, []verdi
 	return plain, findings
 }
 
-func (g *Gate) plaintext(o Object) []verdict.Finding {
-	leaves := g.cfg.Secrets.PlaintextLeaves(o.Object)
-	if len(leaves) == 0 {
-		return nil
-	}
-	return []verdict.Finding{o.finding(verdict.Finding{
-		Stage: verdict.StageSecret, Reason: verdict.PlaintextSecret, Severity: verdict.Deny, Field: leaves[0],
-		Message: fmt.Sprintf("the Secret holds plaintext in %s: encrypt the file with sops, and rotate the secret, for it is in Git's history now", summary(leaves)),
-	})}
-}
-
-func summary(fields []string) string {
-	if len(fields) <= 3 {
-		return strings.Join(fields, ", ")
-	}
-	return fmt.Sprintf("%s and %d more fields", strings.Join(fields[:3], ", "), len(fields)-3)
-}
-
 // An openedFile is a decrypted file or why there is none.
 type openedFile struct {
 	secret OpenedSecret
@@ -105,46 +84,6 @@ func (f openedFile) apply(o Object) (*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	return unstructuredOf(content), nil
-}
-
-// ciphertextPrefix starts every value that SOPS encrypted.
-const ciphertextPrefix = "ENC[AES256_GCM,"
-
-// hidden refuses ciphertext that would come from under the mask after everybody
-// has judged the mask: a hostPID, an image or an annotation that rules cannot see.
-// Only the values of a Secret may be encrypted, and only those of the file that
-// says with which key.
-func (o Object) hidden() []verdict.Finding {
-	metadata, _ := o.Object["sops"].(map[string]any)
-	if o.Source.Encrypted == nil && metadata == nil && !isSecret(o.Unstructured) {
-		return nil // its ciphertext, if any, is applied as it is and masked for nobody
-	}
-	var open, stray []string
-	walkStrings(o.Object, nil, func(path []any, s string) {
-		switch top := path[0]; {
-		case !strings.Contains(s, ciphertextPrefix):
-		case top == "sops" && metadata != nil: // never applied
-		case !isSecret(o.Unstructured) || top != "data" && top != "stringData":
-			stray = append(stray, fieldPath(path))
-		case o.Source.Encrypted == nil:
-			open = append(open, fieldPath(path))
-		}
-	})
-	f := verdict.Finding{Stage: verdict.StageSecret, Severity: verdict.Deny}
-	switch {
-	case len(stray) > 0:
-		f.Reason, f.Field = verdict.SecretIntegrity, stray[0]
-		f.Message = fmt.Sprintf("%s holds ciphertext, and only data and stringData of a Secret may: rules and image checks could not see what it becomes; set encrypted_regex to %q and encrypt again", summary(stray), "^(data|stringData)$")
-	case len(open) > 0:
-		f.Reason, f.Field = verdict.SecretUndecryptable, open[0]
-		f.Message = fmt.Sprintf("%s holds ciphertext of another file, or its file has lost its sops metadata: write the Secret as a manifest and encrypt that with sops", summary(open))
-	case metadata != nil && o.Source.Encrypted == nil:
-		f.Reason, f.Field = verdict.SecretIntegrity, "sops"
-		f.Message = "the sops metadata is not from the object's own file: do not patch it in"
-	default:
-		return nil
-	}
-	return []verdict.Finding{o.finding(f)}
 }
 
 func secretFinding(err error) verdict.Finding {

@@ -10,6 +10,7 @@ import (
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/secrets"
 )
 
 const (
@@ -119,7 +120,14 @@ func TestAttack_S2_NothingHidesInCiphertext(t *testing.T) {
 			if !strings.Contains(file, "ENC[") {
 				t.Fatal("nothing is encrypted")
 			}
-			s.denied(s.push("one", map[string]string{"app/x.yaml": file}), tc.want...)
+			v := s.denied(s.push("one", map[string]string{"app/x.yaml": file}), tc.want...)
+			// `secrets check` says the same of the file.
+			_, checked := secrets.Check("app/x.yaml", []byte(file))
+			f := v.Blocking()[len(tc.want)-1]
+			if len(checked) != 1 || string(checked[0].Reason) != string(f.Reason) || checked[0].Message != f.Message ||
+				checked[0].Path != f.File || checked[0].Line != f.Line || checked[0].Field != f.Field {
+				t.Errorf("the gate says %+v, secrets check %v", f, checked)
+			}
 			if s.cluster.judged {
 				t.Error("the cluster was asked about it")
 			}

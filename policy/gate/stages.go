@@ -60,8 +60,10 @@ type PolicyInput struct {
 type SecretKeeper interface {
 	// Open decrypts the raw bytes of a file in memory and checks its integrity.
 	Open(ctx context.Context, file string, raw []byte) (OpenedSecret, error)
-	// PlaintextLeaves lists the fields of a Secret that hold plaintext.
-	PlaintextLeaves(object map[string]any) []string
+	// Check fails, with a [SecretError], on an object whose form shows already that
+	// it must not be applied: a Secret with plaintext, or ciphertext where rules
+	// and image checks could not see what it becomes.
+	Check(o Object) error
 	// Masked returns a copy in which every secret value is replaced.
 	Masked(object map[string]any) map[string]any
 }
