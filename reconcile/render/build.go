@@ -2,17 +2,11 @@ package render
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
-	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/types"
 
@@ -68,96 +62,6 @@ func (r *renderer) build(dir, file string) {
 	r.add(b.objects...)
 }
 
-// A stage is what kustomize is given: the collected files, with a mark in every
-// object that leads back to where it came from.
-type stage struct {
-	memory  *memory
-	mark    string // annotation key, unknown to the authors of the tree
-	sources []gate.Source
-	bytes   int
-}
-
-// stage prepares the collected files.
-func (c *collector) stage() (*stage, error) {
-	nonce := make([]byte, 16)
-	if _, err := rand.Read(nonce); err != nil {
-		return nil, err
-	}
-	s := &stage{memory: newMemory(), mark: "source.gitgate.dev/" + hex.EncodeToString(nonce)}
-	for name, in := range c.inputs {
-		data := in.data
-		if in.file != nil {
-			var err error
-			if data, err = s.objects(name, in.file); err != nil {
-				return nil, err
-			}
-		}
-		s.bytes += len(data)
-		s.memory.put(name, data)
-	}
-	for _, kf := range c.kusts {
-		kf.k.FixKustomization() // kustomize would do so too, and print warnings to stderr
-		s.generators(kf)
-		raw, err := json.Marshal(kf.k)
-		if err != nil {
-			return nil, err
-		}
-		s.bytes += len(raw)
-		s.memory.put(kf.name, raw)
-	}
-	return s, nil
-}
-
-func (s *stage) source(src gate.Source) string {
-	s.sources = append(s.sources, src)
-	return strconv.Itoa(len(s.sources) - 1)
-}
-
-// objects writes marked copies of the objects of a file.
-func (s *stage) objects(name string, file *parsedFile) ([]byte, error) {
-	var out []byte
-	for _, m := range file.manifests {
-		top := maps.Clone(m.object.Object)
-		metadata := maps.Clone(top["metadata"].(map[string]any))
-		annotations, _ := metadata["annotations"].(map[string]any)
-		if annotations = maps.Clone(annotations); annotations == nil {
-			annotations = map[string]any{}
-		}
-		annotations[s.mark] = s.source(source(name, m, file))
-		metadata["annotations"] = annotations
-		top["metadata"] = metadata
-		raw, err := json.Marshal(top)
-		if err != nil {
-			return nil, err
-		}
-		out = append(append(out, "\n---\n"...), raw...)
-	}
-	return out, nil
-}
-
-// generators marks what the generators of a kustomization will make.
-func (s *stage) generators(kf *kustFile) {
-	mark := func(field string, i int, args *types.GeneratorArgs) {
-		line := lineOf(kf.node, fmt.Sprintf("%s[%d]", field, i), kf.node.Line)
-		options := types.GeneratorOptions{}
-		if args.Options != nil {
-			options = *args.Options
-		}
-		options.Annotations = maps.Clone(options.Annotations)
-		if options.Annotations == nil {
-			options.Annotations = map[string]string{}
-		}
-		options.Annotations[s.mark] = s.source(gate.Source{File: kf.name, Line: line})
-		args.Options = &options
-	}
-	for i := range kf.k.ConfigMapGenerator {
-		mark("configMapGenerator", i, &kf.k.ConfigMapGenerator[i].GeneratorArgs)
-	}
-	for i := range kf.k.SecretGenerator {
-		mark("secretGenerator", i, &kf.k.SecretGenerator[i].GeneratorArgs)
-	}
-}
-
 // kustomize keeps its schema in a package variable: builds take turns.
 var turn = make(chan struct{}, 1)
 
@@ -176,7 +80,6 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 		p := interrupted(ctx.Err())
 		return build{}, 0, &p
 	}
-	root := c.kusts[c.root]
 	go func() {
 		var res result
 		defer func() {
@@ -187,14 +90,7 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 			<-turn
 			done <- res
 		}()
-		s, err := c.stage()
-		if err != nil {
-			p := deny(verdict.InvalidManifest, 0, "kustomization cannot be prepared: %v", err)
-			res.problem = &p
-			return
-		}
-		res.build, res.problem = s.kustomize(root, c.root, c.r.options)
-		res.size = 1024 + 12*s.bytes
+		res.build, res.size, res.problem = c.make(ctx)
 	}()
 	select {
 	case res := <-done:
@@ -205,35 +101,63 @@ func (c *collector) run(ctx context.Context) (build, int, *problem) {
 	}
 }
 
+// make builds, in parts where that is known to be the same.
+func (c *collector) make(ctx context.Context) (build, int, *problem) {
+	if objects, ok := c.inParts(ctx); ok {
+		return build{objects: objects}, 1024 + 256*len(objects), nil // the objects are accounted for with their parts
+	}
+	if err := ctx.Err(); err != nil {
+		p := interrupted(err)
+		return build{}, 0, &p
+	}
+	s, err := c.stage(nil)
+	if err != nil {
+		p := deny(verdict.InvalidManifest, 0, "kustomization cannot be prepared: %v", err)
+		return build{}, 0, &p
+	}
+	made, found, p := s.kustomize(c.kusts[c.root], c.root, c.r.options)
+	if p != nil {
+		return build{}, 0, p
+	}
+	b := build{findings: found}
+	for _, m := range made {
+		b.objects = append(b.objects, m.Object)
+	}
+	return b, 1024 + 12*s.bytes, nil
+}
+
+// A madeObject is an object that kustomize made. Its position is the zero value where
+// its mark was lost.
+type madeObject struct {
+	gate.Object
+	position position
+}
+
 // kustomize runs kustomize on the stage and takes the marks off what it made.
-func (s *stage) kustomize(root *kustFile, dir string, o Options) (build, *problem) {
+func (s *stage) kustomize(root *kustFile, dir string, o Options) ([]madeObject, []verdict.Finding, *problem) {
 	options := krusty.MakeDefaultOptions()
 	// The stage holds nothing that may not be loaded.
 	options.LoadRestrictions = types.LoadRestrictionsNone
 	made, err := krusty.MakeKustomizer(options).Run(s.memory, path.Join("/", dir))
 	if err != nil {
 		p := deny(verdict.InvalidManifest, 0, "kustomize: %s", safeMessage(err))
-		return build{}, &p
+		return nil, nil, &p
 	}
 	if made.Size() > o.Limits.Objects {
 		p := deny(verdict.LimitExceeded, 0, "more than %d objects", o.Limits.Objects)
-		return build{}, &p
+		return nil, nil, &p
 	}
-	var b build
+	nonce := path.Base(s.mark)
+	var out []madeObject
 	found := newFindings(o.Limits.Findings)
 	for _, res := range made.Resources() {
-		raw, err := res.MarshalJSON()
+		top, err := builtValue(res)
 		if err != nil {
 			p := deny(verdict.InvalidManifest, 0, "kustomize made an object that has no JSON form")
-			return build{}, &p
+			return nil, nil, &p
 		}
-		var top map[string]any
-		if err := utiljson.Unmarshal(raw, &top); err != nil {
-			p := deny(verdict.InvalidManifest, 0, "kustomize made an object that cannot be read")
-			return build{}, &p
-		}
-		src := s.unmark(top, gate.Source{File: root.name, Line: root.node.Line})
-		if nonce := path.Base(s.mark); strings.Contains(string(raw), nonce) && contains(top, nonce) {
+		at, src := s.unmark(top, gate.Source{File: root.name, Line: root.node.Line})
+		if contains(top, nonce) {
 			found.add(src.File, deny(verdict.InvalidManifest, src.Line, "a replacement copies all annotations of another object; copy single ones"))
 			continue
 		}
@@ -243,12 +167,11 @@ func (s *stage) kustomize(root *kustFile, dir string, o Options) (build, *proble
 		object, err := o.Cache.intern(top)
 		if err != nil {
 			p := deny(verdict.InvalidManifest, 0, "kustomize made an object that has no JSON form")
-			return build{}, &p
+			return nil, nil, &p
 		}
-		b.objects = append(b.objects, gate.Object{Unstructured: object, Source: src})
+		out = append(out, madeObject{gate.Object{Unstructured: object, Source: src}, at})
 	}
-	b.findings = found.sorted()
-	return b, nil
+	return out, found.sorted(), nil
 }
 
 // judged judges an object once more, for patches may have broken it. It reports
@@ -261,13 +184,14 @@ func judged(top map[string]any, src gate.Source, found *findings) bool {
 	return !slices.ContainsFunc(check.problems, func(p problem) bool { return p.severity.Blocks() })
 }
 
-// unmark takes the mark off an object and returns the source that it stands for.
-func (s *stage) unmark(top map[string]any, fallback gate.Source) gate.Source {
+// unmark takes the mark off an object and returns the position and the source that it
+// stands for.
+func (s *stage) unmark(top map[string]any, fallback gate.Source) (position, gate.Source) {
 	metadata, _ := top["metadata"].(map[string]any)
 	annotations, _ := metadata["annotations"].(map[string]any)
 	mark, ok := annotations[s.mark].(string)
 	if !ok {
-		return fallback // a patch replaced all annotations
+		return position{}, fallback // a patch replaced all annotations
 	}
 	delete(annotations, s.mark)
 	if len(annotations) == 0 {
@@ -275,9 +199,9 @@ func (s *stage) unmark(top map[string]any, fallback gate.Source) gate.Source {
 	}
 	i, err := strconv.Atoi(mark)
 	if err != nil || i < 0 || i >= len(s.sources) {
-		return fallback
+		return position{}, fallback
 	}
-	return s.sources[i]
+	return s.positions[i], s.sources[i]
 }
 
 // contains reports whether a text is part of any key or string of a value.

@@ -40,6 +40,7 @@ const (
 	builtKustomization
 	builtObject
 	adaptedObject
+	builtPart
 )
 
 type cacheEntry struct {

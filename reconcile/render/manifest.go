@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -30,6 +31,9 @@ type parsedFile struct {
 	manifests []manifest
 	problems  []problem
 	raw       []byte // only where a manifest is encrypted
+
+	once  sync.Once
+	known []facts // see facts
 }
 
 // parseManifests reads the objects that a file declares.

@@ -1,0 +1,114 @@
+package render
+
+import (
+	"unicode/utf8"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"sigs.k8s.io/kustomize/api/resource"
+)
+
+// builtValue returns the value of an object that kustomize made: what an API
+// server reads from its JSON form. kustomize writes YAML and reads it again to get
+// there. That is left out where it cannot make a difference.
+func builtValue(res *resource.Resource) (map[string]any, error) {
+	if node := res.YNode(); node != nil && node.Kind == yamlv3.MappingNode && plainNode(node) {
+		var v map[string]any
+		if err := node.Decode(&v); err == nil && v != nil {
+			if top, ok := builtJSON(v); ok {
+				return top.(map[string]any), nil
+			}
+		}
+	}
+	raw, err := res.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var top map[string]any
+	return top, utiljson.Unmarshal(raw, &top)
+}
+
+// plainNode reports whether writing a node as YAML and reading it again gives the
+// same value for certain: it has no alias, no tag beyond those of JSON, and no
+// text in a style whose line breaks need interpretation.
+func plainNode(n *yamlv3.Node) bool {
+	if n.Anchor != "" || n.Style&yamlv3.TaggedStyle != 0 || n.HeadComment != "" || n.LineComment != "" || n.FootComment != "" {
+		return false
+	}
+	switch n.Kind {
+	case yamlv3.MappingNode:
+		if n.Tag != "" && n.Tag != "!!map" || len(n.Content)%2 != 0 {
+			return false
+		}
+	case yamlv3.SequenceNode:
+		if n.Tag != "" && n.Tag != "!!seq" {
+			return false
+		}
+	case yamlv3.ScalarNode:
+		return plainScalar(n)
+	default:
+		return false
+	}
+	for i, child := range n.Content {
+		// A key that is not a string, or a merge, is for the reader to judge.
+		if key := n.Kind == yamlv3.MappingNode && i%2 == 0; key && (child.Kind != yamlv3.ScalarNode || child.ShortTag() != "!!str") {
+			return false
+		}
+		if !plainNode(child) {
+			return false
+		}
+	}
+	return true
+}
+
+func plainScalar(n *yamlv3.Node) bool {
+	switch n.Style {
+	case yamlv3.DoubleQuotedStyle:
+		return (n.Tag == "" || n.Tag == "!!str") && utf8.ValidString(n.Value)
+	case 0, yamlv3.SingleQuotedStyle:
+	default:
+		return false
+	}
+	switch n.ShortTag() {
+	case "!!str", "!!int", "!!float", "!!bool", "!!null":
+	default:
+		return false
+	}
+	for i := range len(n.Value) {
+		if n.Value[i] < ' ' || n.Value[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// builtJSON turns what yaml.v3 decoded into what an API server decodes from its
+// JSON form. It reports false for a value that it leaves to the detour.
+func builtJSON(v any) (any, bool) {
+	switch v := v.(type) {
+	case nil, string, bool, int64:
+		return v, true
+	case int:
+		return int64(v), true
+	case float64:
+		f, err := jsonFloat(v)
+		return f, err == nil
+	case []any:
+		for i, e := range v {
+			var ok bool
+			if v[i], ok = builtJSON(e); !ok {
+				return nil, false
+			}
+		}
+		return v, true
+	case map[string]any:
+		for k, e := range v {
+			var ok bool
+			if v[k], ok = builtJSON(e); !ok {
+				return nil, false
+			}
+		}
+		return v, true
+	}
+	return nil, false
+}
