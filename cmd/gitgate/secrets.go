@@ -200,7 +200,11 @@ func (c *secretsCheck) file(ctx context.Context, file string) error {
 		return nil
 	}
 	unchecked := "its MAC was not verified, for no --keys are given"
-	if c.keys != nil && len(found) == 0 {
+	switch {
+	case c.keys == nil:
+	case len(found) > 0:
+		unchecked = "its MAC was not verified, for the file is refused already"
+	default:
 		unchecked = ""
 		if err := c.decrypt(ctx, name, raw); err != nil {
 			return err

@@ -157,7 +157,7 @@ func TestSecretsCheck(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.write(t, "s.yaml", raw)
-		}, []string{"--keys", "keys/alice.txt"}, 1, []string{"deny secret SecretIntegrity: s.yaml:6: data.k holds ciphertext, and only data and stringData of a Secret may: ", "deny: 1 "}},
+		}, []string{"--keys", "keys/alice.txt"}, 1, []string{"deny secret SecretIntegrity: s.yaml:6: data.k holds ciphertext, and only data and stringData of a Secret may: ", "info secret SecretIntegrity: s.yaml: encrypted to 1 recipients; its MAC was not verified, for the file is refused already", "deny: 1 "}},
 		"Unreadable": {"Not YAML, so nobody knows.", func(t *testing.T, r *secretsCheckRepo) {
 			r.write(t, "s.yaml", []byte("a: [\n"+secretCanary))
 		}, nil, 1, []string{"deny secret InvalidManifest: s.yaml", "deny: "}},
