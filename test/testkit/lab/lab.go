@@ -89,6 +89,8 @@ type Lab struct {
 	password string
 	ownDir   bool
 	server   *Server
+	webhooks []*Webhook
+	front    *front // before the webhooks
 }
 
 // Scheme knows every kind that a lab uses.
@@ -151,6 +153,11 @@ func New(t testing.TB, o Options) *Lab {
 		if t.Failed() && l.server != nil {
 			t.Logf("gitgate's log ends:\n%s", l.server.LogTail(8<<10))
 		}
+		for _, w := range l.webhooks {
+			if t.Failed() {
+				t.Logf("the log of webhook %s ends:\n%s", w.Replica, w.LogTail(8<<10))
+			}
+		}
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
@@ -163,6 +170,12 @@ func (l *Lab) Close() error {
 	var errs []error
 	if l.server != nil {
 		errs = append(errs, l.server.Stop())
+	}
+	for _, w := range l.webhooks {
+		errs = append(errs, w.Resume(), w.Stop())
+	}
+	if l.front != nil {
+		errs = append(errs, l.front.close())
 	}
 	if l.Cluster != nil {
 		errs = append(errs, l.Cluster.Stop())

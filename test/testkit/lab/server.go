@@ -42,10 +42,20 @@ func Binary(ctx context.Context, dir string, flags ...string) (string, error) {
 // Serve starts gitgate as a process and waits until it is ready. A server that
 // ran before must have been stopped.
 func (l *Lab) Serve(ctx context.Context, args ...string) (*Server, error) {
-	kubeconfig := filepath.Join(l.Dir, "gitgate.kubeconfig")
-	if err := l.Cluster.KubeconfigFor(kubeconfig, "gitgate", "system:masters"); err != nil {
+	s, err := l.newServer("gitgate", "decisions.jsonl")
+	if err != nil {
 		return nil, err
 	}
+	args = append([]string{"serve", "--leader-elect=false", "--data-dir", filepath.Join(l.Dir, "data")}, args...)
+	if err := l.launch(s, ReconcilerUser, args); err != nil {
+		return nil, err
+	}
+	l.server = s
+	return s, s.awaitReady(ctx)
+}
+
+// newServer makes a server that is not started. Its files are named after it.
+func (l *Lab) newServer(name, decisions string) (*Server, error) {
 	metrics, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -54,28 +64,32 @@ func (l *Lab) Serve(ctx context.Context, args ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		Log: filepath.Join(l.Dir, "gitgate.log"), Decisions: filepath.Join(l.Dir, "decisions.jsonl"),
+	return &Server{
+		Log: filepath.Join(l.Dir, name+".log"), Decisions: filepath.Join(l.Dir, decisions),
 		Metrics: metrics, Health: health, done: make(chan struct{}),
+	}, nil
+}
+
+// launch starts a server with the flags that every one has, as a user.
+func (l *Lab) launch(s *Server, user string, args []string) error {
+	kubeconfig := filepath.Join(l.Dir, user+".kubeconfig")
+	if err := l.Cluster.KubeconfigFor(kubeconfig, user, "system:masters"); err != nil {
+		return err
 	}
 	args = append([]string{
-		"serve", "--kubeconfig", kubeconfig, "--namespace", SystemNamespace, "--data-dir", filepath.Join(l.Dir, "data"),
-		"--metrics-bind-address", metrics, "--health-probe-bind-address", health, "--leader-elect=false",
+		args[0], "--kubeconfig", kubeconfig, "--namespace", SystemNamespace,
+		"--metrics-bind-address", s.Metrics, "--health-probe-bind-address", s.Health,
 		"--decision-log", s.Decisions, "--allow-loopback-http",
-	}, args...)
+	}, args[1:]...)
 	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
 	s.cmd = exec.Command(l.Gitgate, args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.SysProcAttr = childAttributes()
-	if err := s.start(); err != nil {
-		return nil, err
-	}
-	l.server = s
-	return s, s.awaitReady(ctx)
+	return s.start()
 }
 
 // start starts the process and waits for it from one thread, so that the kernel
