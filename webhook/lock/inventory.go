@@ -200,7 +200,8 @@ func (r *record) release() *release {
 // A scope is what is known of one namespace.
 type scope struct {
 	closed  *release // of the strictest mode among those that close it
-	managed *release // the same among those that have objects in it
+	managed *release // the same among those that have, or had, objects in it
+	holds   *release // the same among those whose current revision has
 }
 
 // strictest returns whichever of the two has the stricter mode, a if they are
@@ -232,6 +233,8 @@ func (s *snapshot) take(st *syncState) {
 	if st.previous != nil {
 		s.enter(st.previous, func(r *record, e *entry) { r.previous = e })
 	}
+	home := s.namespace(cur.sync.Namespace)
+	home.managed, home.holds = strictest(home.managed, cur), strictest(home.holds, cur)
 	for _, ns := range cur.namespaces {
 		n := s.namespace(ns)
 		n.closed = strictest(n.closed, cur)
@@ -269,6 +272,9 @@ func (s *snapshot) enter(rel *release, set func(*record, *entry)) {
 		if k.namespace != "" {
 			n := s.namespace(k.namespace)
 			n.managed = strictest(n.managed, rel)
+			if r.current != nil {
+				n.holds = strictest(n.holds, rel)
+			}
 		}
 	}
 }

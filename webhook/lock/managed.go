@@ -2,9 +2,9 @@ package lock
 
 import (
 	"bytes"
-	"encoding/json"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"gitgate.dev/gitgate/policy/desired"
 	"gitgate.dev/gitgate/policy/verdict"
@@ -172,17 +172,8 @@ func (rec *record) images() *images {
 	return set
 }
 
-func clone(m map[string]any) map[string]any {
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return m
-	}
-	out, err := decode(raw)
-	if err != nil {
-		return m
-	}
-	return out
-}
+// clone returns a deep copy of a decoded object.
+func clone(m map[string]any) map[string]any { return runtime.DeepCopyJSON(m) }
 
 // mismatch words the changes that may not be made.
 func (r *review) mismatch(e *entry, changes []desired.Change) ruling {

@@ -20,6 +20,7 @@ type review struct {
 	req  *admissionv1.AdmissionRequest
 	snap *snapshot
 
+	sub      string // the subresource
 	writer   desired.Writer
 	key      key
 	old, new map[string]any // as sent; nil if there is none
@@ -31,7 +32,8 @@ type review struct {
 // asked for.
 func (r *review) decide() ruling {
 	cfg := &r.lock.cfg
-	r.writer = desired.Writer{User: r.req.UserInfo.Username, Subresource: r.req.SubResource}
+	r.sub = r.req.SubResource
+	r.writer = desired.Writer{User: r.req.UserInfo.Username, Subresource: r.sub}
 	if r.req.UserInfo.Username == cfg.DryRunner {
 		return r.dryRunner()
 	}
@@ -61,7 +63,7 @@ func (r *review) decide() ruling {
 func (r *review) dryRunner() ruling {
 	op := r.req.Operation
 	dry := r.req.DryRun != nil && *r.req.DryRun
-	if dry && r.req.SubResource == "" && (op == admissionv1.Create || op == admissionv1.Update) &&
+	if dry && r.sub == "" && (op == admissionv1.Create || op == admissionv1.Update) &&
 		!(r.req.Resource.Group == "" && r.req.Resource.Resource == "bindings") {
 		return allow(MatchedDryRun, nil)
 	}
@@ -75,6 +77,13 @@ func (r *review) dryRunner() ruling {
 func (r *review) name() (ruling, bool) {
 	req := r.req
 	r.key = key{req.Resource.Group, req.Resource.Resource, req.Namespace, req.Name}
+	if r.key.group == "" && r.key.resource == "bindings" && r.sub == "" { // the same under its old name
+		r.key.resource, r.sub = "pods", "binding"
+		if g, ok := r.decode(); !ok {
+			return g, false
+		}
+		r.key.name = cmpOr(text(r.new, "metadata", "name"), r.key.name)
+	}
 	if req.Resource.Resource == "namespaces" && req.Resource.Group == "" {
 		r.key.namespace = "" // a namespace is said to be in itself
 	}
@@ -119,12 +128,17 @@ func (r *review) decode() (ruling, bool) {
 	return ruling{}, true
 }
 
+// kind is the kind of the object asked about, which a review of a subresource may
+// not hold.
 func (r *review) kind() schema.GroupKind {
+	if gvk, ok := gvkOf[r.key.group+"/"+r.key.resource]; ok {
+		return gvk.GroupKind()
+	}
 	return schema.GroupKind{Group: r.req.Kind.Group, Kind: r.req.Kind.Kind}
 }
 
 // main reports whether the object itself is asked for.
-func (r *review) main() bool { return r.req.SubResource == "" }
+func (r *review) main() bool { return r.sub == "" }
 
 func (r *review) dryRun() bool { return r.req.DryRun != nil && *r.req.DryRun }
 

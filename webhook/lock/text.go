@@ -36,10 +36,10 @@ func (r *review) what() string {
 	if k.resource == "" {
 		k = key{r.req.Resource.Group, r.req.Resource.Resource, r.req.Namespace, r.req.Name}
 	}
-	if r.req.SubResource != "" || kind == "" {
+	if r.sub != "" || kind == "" {
 		kind = k.resource
-		if r.req.SubResource != "" {
-			kind += "/" + r.req.SubResource
+		if r.sub != "" {
+			kind += "/" + r.sub
 		}
 	} else if k.group != "" {
 		kind += "." + k.group
@@ -176,8 +176,8 @@ func (r *review) breakglass() string {
 	if r.key.group != "" {
 		resource += "." + r.key.group
 	}
-	if r.req.SubResource != "" {
-		resource += "/" + r.req.SubResource
+	if r.sub != "" {
+		resource += "/" + r.sub
 	}
 	cmd := "gitgate breakglass request --verb " + strings.ToLower(string(r.req.Operation)) + " --resource " + clip(resource)
 	if r.key.namespace != "" {

@@ -1,0 +1,196 @@
+package lock
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// A reference is a controller's ownerReference. It is a claim until the owner was
+// found.
+type reference struct {
+	group, version, kind, name string
+	uid                        types.UID
+}
+
+func (r reference) gvk() schema.GroupVersionKind {
+	return schema.GroupVersionKind{Group: r.group, Version: r.version, Kind: r.kind}
+}
+
+// A parent is a kind whose controller makes children.
+type parent struct {
+	resource   string
+	controller string
+	children   map[string]bool // group/resource
+}
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
+// parents are the built-in kinds that own children, by group/kind.
+var parents = map[string]parent{
+	"apps/Deployment":        {"deployments", "deployment-controller", set("apps/replicasets")},
+	"apps/ReplicaSet":        {"replicasets", "replicaset-controller", set("/pods")},
+	"apps/StatefulSet":       {"statefulsets", "statefulset-controller", set("/pods", "apps/controllerrevisions", "/persistentvolumeclaims")},
+	"apps/DaemonSet":         {"daemonsets", "daemon-set-controller", set("/pods", "apps/controllerrevisions")},
+	"batch/Job":              {"jobs", "job-controller", set("/pods")},
+	"batch/CronJob":          {"cronjobs", "cronjob-controller", set("batch/jobs")},
+	"/ReplicationController": {"replicationcontrollers", "replication-controller", set("/pods")},
+	"/Service":               {"services", "endpointslice-controller", set("discovery.k8s.io/endpointslices")},
+	"/Endpoints":             {"endpoints", "endpointslicemirroring-controller", set("discovery.k8s.io/endpointslices")},
+	"/Pod":                   {"pods", "", set("/persistentvolumeclaims", "resource.k8s.io/resourceclaims")},
+}
+
+// makers are the controllers of the children of Pods.
+var makers = map[string]string{
+	"/persistentvolumeclaims": "ephemeral-volume-controller", "resource.k8s.io/resourceclaims": "resource-claim-controller",
+}
+
+// controllerOf returns the controller's ownerReference of an object.
+func controllerOf(obj map[string]any) (reference, bool) {
+	for _, v := range list(object(obj, "metadata"), "ownerReferences") {
+		m, _ := v.(map[string]any)
+		if m["controller"] != true {
+			continue
+		}
+		group, version, found := strings.Cut(text(m, "apiVersion"), "/")
+		if !found {
+			group, version = "", group
+		}
+		return reference{group, version, text(m, "kind"), text(m, "name"), types.UID(text(m, "uid"))}, true
+	}
+	return reference{}, false
+}
+
+// A family is a child's owner, and what of it is rooted in Git.
+type family struct {
+	ref    reference
+	parent parent
+	owners []map[string]any // the owner as it is known: live, admitted, as Git says
+	root   *record          // the managed object at the end of the chain, or nil
+}
+
+// family finds the owner that obj names. ok is false where obj names no owner of a
+// built-in kind, or one that has no such children. unknown means that the owner,
+// or one of its owners, is not known to this replica.
+func (r *review) family(obj map[string]any) (f family, ok, unknown bool) {
+	ref, found := controllerOf(obj)
+	if !found {
+		return family{}, false, false
+	}
+	p, builtin := parents[ref.group+"/"+ref.kind]
+	if !builtin || !p.children[r.key.group+"/"+r.key.resource] {
+		return family{}, false, false
+	}
+	f = family{ref: ref, parent: p}
+	if f.parent.controller == "" {
+		f.parent.controller = makers[r.key.group+"/"+r.key.resource]
+	}
+	f.owners = r.live(ref, r.key.namespace)
+	if len(f.owners) == 0 {
+		return f, true, true
+	}
+	f.root, unknown = r.root(ref, f.owners[0])
+	if rec := r.snap.records[key{ref.group, p.resource, r.key.namespace, ref.name}]; rec != nil {
+		f.owners = append(f.owners, rec.wanted()...)
+	}
+	return f, true, unknown
+}
+
+// live returns what is known of the owner itself: as it was admitted a moment ago,
+// and as informers have it.
+func (r *review) live(ref reference, namespace string) []map[string]any {
+	var out []map[string]any
+	if obj, ok := r.lock.recent.get(ref.uid); ok && ref.uid != "" && names(obj, ref, namespace) {
+		out = append(out, obj)
+	}
+	if obj, ok := r.lock.cfg.Owners.Owner(ref.gvk(), namespace, ref.name, ref.uid); ok && obj != nil {
+		out = append(out, obj)
+	}
+	return out
+}
+
+// names reports whether the object is what the reference names.
+func names(obj map[string]any, ref reference, namespace string) bool {
+	group, _, found := strings.Cut(text(obj, "apiVersion"), "/")
+	if !found {
+		group = ""
+	}
+	return group == ref.group && text(obj, "kind") == ref.kind && text(obj, "metadata", "name") == ref.name &&
+		text(obj, "metadata", "namespace") == namespace
+}
+
+// maxChain bounds how far owners are followed. The longest built-in chain is
+// CronJob, Job, Pod, claim.
+const maxChain = 5
+
+// root follows owners to the one that Git declares.
+func (r *review) root(ref reference, obj map[string]any) (rec *record, unknown bool) {
+	for range maxChain {
+		p := parents[ref.group+"/"+ref.kind]
+		if rec := r.snap.records[key{ref.group, p.resource, r.key.namespace, ref.name}]; rec != nil {
+			return rec, false
+		}
+		next, found := controllerOf(obj)
+		if !found {
+			return nil, false
+		}
+		if _, builtin := parents[next.group+"/"+next.kind]; !builtin {
+			resource := r.snap.kinds[schema.GroupKind{Group: next.group, Kind: next.kind}]
+			return r.snap.records[key{next.group, resource, r.key.namespace, next.name}], false
+		}
+		live := r.live(next, r.key.namespace)
+		if len(live) == 0 {
+			return nil, true
+		}
+		ref, obj = next, live[0]
+	}
+	return nil, false
+}
+
+// wanted returns what Git says of the object, decoded: the owner will be this,
+// even where informers lag behind.
+func (rec *record) wanted() []map[string]any {
+	var out []map[string]any
+	for _, e := range [...]*entry{rec.current, rec.previous} {
+		if e == nil || e.d == nil {
+			continue
+		}
+		if d, err := decode(e.d); err == nil {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// rootedIn is the release that the family belongs to, or nil.
+func (f family) rootedIn() *release {
+	if f.root == nil {
+		return nil
+	}
+	return f.root.release()
+}
+
+// entry is what Git says of the family's root, or nil.
+func (f family) entry() *entry {
+	switch {
+	case f.root == nil:
+		return nil
+	case f.root.current != nil:
+		return f.root.current
+	}
+	return f.root.previous
+}
+
+// orphan answers where the owner that the object names is not known.
+func (r *review) orphan(f family, rel *release) ruling {
+	return pend(MatchedDerived, rel, verdict.NotDerived, "%s names %s %s as its owner, which this replica does not know yet", r.what(), f.ref.kind, clip(f.ref.name))
+}
