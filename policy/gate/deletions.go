@@ -12,7 +12,8 @@ import (
 
 // deletions judges what the release deletes and was not judged yet: each object by
 // the rules, all together by the budget. Before the dry run that is what the
-// release drops, after it also what can only be changed by making it anew.
+// release drops, after it also what can only be changed by making it anew. Only the
+// cluster knows either, and it is not asked about a revision that was denied.
 func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 	live, err := a.gate.cfg.Cluster.Deletions(ctx, a.objects)
 	if err != nil {
@@ -23,6 +24,9 @@ func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 	}
 	more := a.notDropped(a.asDeclared(live))
 	findings := a.trespasses(more, "delete")
+	for i := range findings {
+		findings[i].Stage = verdict.StagePolicy // whoever asks, and when
+	}
 	for _, o := range more {
 		findings = append(findings, a.judgeDeletion(ctx, o)...)
 	}

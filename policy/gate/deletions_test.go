@@ -3,6 +3,7 @@ package gate_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"gitgate.dev/gitgate/policy/gate"
@@ -121,5 +122,36 @@ func TestUnknownDeletionsAreUndetermined(t *testing.T) {
 	v := s.denied(s.push("one", map[string]string{"app/a.yaml": configMap("a", `"1"`)}), verdict.DryRunRejected)
 	if !v.Undetermined() {
 		t.Errorf("verdict %s is final", v.Summary())
+	}
+}
+
+// What the cluster would say of a revision that was denied is noise: here that it
+// cannot tell what would be deleted, because a Secret is not what it should be.
+func TestDeniedRevisionIsNotPutToTheCluster(t *testing.T) {
+	notAString := strings.Replace(secret, "password: "+canary, "password: [1, 2]", 1)
+	for name, tc := range map[string]struct {
+		reason string
+		files  func(s *site) map[string]string
+		want   verdict.Reason
+	}{
+		"Secret": {"A file that does not decrypt to strings.", func(s *site) map[string]string {
+			return map[string]string{"app/db.yaml": s.encrypt("db.yaml", notAString, "")}
+		}, verdict.InvalidManifest},
+		"Plaintext": {"A Secret that was never encrypted.", func(*site) map[string]string {
+			return map[string]string{"app/db.yaml": secret}
+		}, verdict.PlaintextSecret},
+		"Rule": {"An object that a rule denies.", func(*site) map[string]string {
+			return map[string]string{"app/m.yaml": configMap("m", `"bad"`)}
+		}, verdict.PolicyDenied},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.rego = "package acme\ndeny contains \"bad\" if input.object.data.k == \"bad\"\n"
+			s.cluster.deletions = errors.New("the Secret cannot be prepared")
+			s.denied(s.push("one", tc.files(s)), tc.want)
+			if s.cluster.asked > 0 {
+				t.Errorf("%s\nthe cluster was asked %d times", tc.reason, s.cluster.asked)
+			}
+		})
 	}
 }

@@ -215,7 +215,10 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 		objects: plain, declared: a.objects, images: a.evidence(),
 	}
 	a.begin(verdict.StageApply)
-	findings := a.gate.cfg.Cluster.DryRun(ctx, c)
+	findings := a.deletions(ctx)
+	if !blocks(findings) {
+		findings = append(findings, a.gate.cfg.Cluster.DryRun(ctx, c)...)
+	}
 	if !blocks(findings) {
 		findings = append(findings, a.deletions(ctx)...) // now those too that are to be made anew
 	}

@@ -190,11 +190,13 @@ type cluster struct {
 	deletions error
 	dryRun    func(*gate.Candidate) []verdict.Finding
 
+	asked  int // about deletions
 	judged bool
 	seen   []gate.Object
 }
 
 func (c *cluster) Deletions(_ context.Context, keep []gate.Object) ([]gate.Object, error) {
+	c.asked++
 	kept := map[string]bool{}
 	for _, o := range keep {
 		kept[o.ID()] = true

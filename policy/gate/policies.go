@@ -62,7 +62,7 @@ func (a *admission) policies(ctx context.Context) bool {
 		})
 	}
 	_ = group.Wait() // the goroutines report through findings
-	return a.end(append(findings, a.deletions(ctx)...)...)
+	return a.end(findings...)
 }
 
 // readChanged lists the changed paths for rules that may ask for them.
