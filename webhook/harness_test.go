@@ -41,7 +41,9 @@ type script struct {
 	seen   atomic.Int64
 }
 
-func (s *script) set(f func(context.Context, *admissionv1.AdmissionRequest) lock.Answer) { s.decide.Store(&f) }
+func (s *script) set(f func(context.Context, *admissionv1.AdmissionRequest) lock.Answer) {
+	s.decide.Store(&f)
+}
 
 func (s *script) Decide(ctx context.Context, req *admissionv1.AdmissionRequest) lock.Answer {
 	s.seen.Add(1)
