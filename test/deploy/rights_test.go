@@ -104,7 +104,8 @@ func TestRights(t *testing.T) {
 		"create admissionregistration.k8s.io/mutatingwebhookconfigurations":             nil,
 		"update admissionregistration.k8s.io/mutatingwebhookconfigurations -/x":         nil,
 		"create admissionregistration.k8s.io/mutatingadmissionpolicies":                 nil,
-		"delete admissionregistration.k8s.io/validatingwebhookconfigurations -/gitgate": nil,
+		"delete admissionregistration.k8s.io/validatingwebhookconfigurations -/gitgate": {webhook},
+		"delete admissionregistration.k8s.io/validatingwebhookconfigurations -/other":   nil,
 		"update admissionregistration.k8s.io/validatingwebhookconfigurations -/other":   nil,
 		"escalate rbac.authorization.k8s.io/clusterroles -/x":                           {dryrun},
 		"approve certificates.k8s.io/signers -/kubernetes.io/kube-apiserver-client":     nil,
@@ -278,7 +279,7 @@ func TestAttack_K31_PolicyHoldsAlone(t *testing.T) {
 		"create":            c.Create(ctx, aSecret("team")),
 		"delete":            c.Delete(ctx, account, client.DryRunAll),
 	} {
-		if !apierrors.IsForbidden(err) || !strings.Contains(fmt.Sprint(err), "gitgate-dryrun may only") {
+		if !apierrors.IsForbidden(err) || !strings.Contains(fmt.Sprint(err), "gitgate: this account makes dry runs") {
 			t.Errorf("%s: error = %v, want the policy's refusal", what, err)
 		}
 	}
