@@ -253,6 +253,7 @@ func (a *attempt) steady() outcome {
 	s := a.session
 	a.sync.Status.LastAttemptedRevision = a.sync.Status.LastAppliedRevision
 	setConditions(a.sync, verified(a.sync.Status.LastAppliedRevision))
+	judgedAgain(a.sync, s.judged.verdict)
 	if !a.sync.Spec.Wait {
 		return a.succeeded()
 	}
@@ -275,21 +276,24 @@ func (a *attempt) succeeded() outcome {
 }
 
 func specOutcome(err error) outcome {
+	out := failed(v1alpha1.ReasonReconciliationFailed, "%v", err)
 	if s, ok := asSpecError(err); ok {
-		return stalled(string(s.reason), "%s", s.msg)
+		out = stalled(string(s.reason), "%s", s.msg)
 	}
-	return failed(v1alpha1.ReasonReconciliationFailed, "%v", err)
+	out.blind = true
+	return out
 }
 
 func sourceOutcome(err error) outcome {
-	if s, ok := asSpecError(err); ok {
-		return failed(string(s.reason), "%s", s.msg)
-	}
+	out := failed(string(verdict.SourceUnavailable), "%v", err)
 	var known *source.Error
-	if errors.As(err, &known) {
-		return failed(string(known.Reason), "%v", known)
+	if s, ok := asSpecError(err); ok {
+		out = failed(string(s.reason), "%s", s.msg)
+	} else if errors.As(err, &known) {
+		out = failed(string(known.Reason), "%v", known)
 	}
-	return failed(string(verdict.SourceUnavailable), "%v", err)
+	out.blind = true
+	return out
 }
 
 func (a *attempt) log(ctx context.Context) logr.Logger { return logr.FromContextOrDiscard(ctx) }

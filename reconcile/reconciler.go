@@ -145,6 +145,7 @@ type outcome struct {
 	retry   bool // try again soon, with back-off
 	working bool // go on without being asked, as when waiting for health
 	quiet   bool // no event
+	blind   bool // the newest revision is not known, or nobody can judge it
 }
 
 func failed(reason, format string, args ...any) outcome {
@@ -161,7 +162,23 @@ func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) 
 	if at := a.sync.Annotations[v1alpha1.RequestedAtAnnotation]; at != "" {
 		a.sync.Status.LastHandledReconcileAt = at
 	}
-	changed := setConditions(a.sync, condition{v1alpha1.ConditionReady, out.ready, out.reason, out.message})
+	changed := a.conclude(out)
+	if err := a.patchStatus(ctx); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, err
+	}
+	if len(changed) > 0 && !out.quiet {
+		a.event(out)
+	}
+	a.observe(out)
+	return ctrl.Result{RequeueAfter: a.nextTry(out)}, nil
+}
+
+// conclude puts the outcome into the conditions and returns what changed of Ready.
+func (a *attempt) conclude(out outcome) (changed []condition) {
+	if out.blind {
+		unjudged(a.sync, out.reason, out.message)
+	}
+	changed = setConditions(a.sync, condition{v1alpha1.ConditionReady, out.ready, out.reason, out.message})
 	switch {
 	case out.stalled:
 		setConditions(a.sync, condition{v1alpha1.ConditionStalled, metav1.ConditionTrue, out.reason, out.message})
@@ -175,14 +192,7 @@ func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) 
 	default:
 		removeConditions(a.sync, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled)
 	}
-	if err := a.patchStatus(ctx); client.IgnoreNotFound(err) != nil {
-		return ctrl.Result{}, err
-	}
-	if len(changed) > 0 && !out.quiet {
-		a.event(out)
-	}
-	a.observe(out)
-	return ctrl.Result{RequeueAfter: a.nextTry(out)}, nil
+	return changed
 }
 
 // patchStatus writes the status if it changed.

@@ -136,3 +136,21 @@ func statusPatch(from, to *v1alpha1.GitSync) ([]byte, error) {
 	}
 	return client.MergeFrom(from).Data(to)
 }
+
+// unjudged takes back what the status says of the newest revision while that is
+// not known, or nobody can judge it: a verdict that allows an older one would read
+// as if it still counted. A denial stays; until there is another answer nothing
+// gets better than it.
+func unjudged(sync *v1alpha1.GitSync, reason, message string) {
+	if v := sync.Status.LastVerdict; v != nil && v.Allowed {
+		sync.Status.LastVerdict = nil
+	}
+	setConditions(sync, condition{v1alpha1.ConditionVerified, metav1.ConditionUnknown, reason, "the newest revision is not judged: " + message})
+}
+
+// judgedAgain puts the verdict on the applied revision back after [unjudged].
+func judgedAgain(sync *v1alpha1.GitSync, v verdict.Verdict) {
+	if v.Revision == sync.Status.LastAppliedRevision && sync.Status.LastVerdict == nil {
+		sync.Status.LastVerdict = verdictStatus(v)
+	}
+}

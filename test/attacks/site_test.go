@@ -256,6 +256,9 @@ func (s *site) quarantined(got *v1alpha1.GitSync, head plumbing.Hash, want refus
 		if !strings.Contains(ready.Message, want.says) {
 			s.t.Errorf("the message does not say %q", want.says)
 		}
+		if v := got.Status.LastVerdict; v != nil && v.Allowed {
+			s.t.Errorf("the status still shows a verdict that allows: %+v", v)
+		}
 		return
 	}
 	if got.Status.LastAttemptedRevision != revision(head) || got.Status.LastVerdict == nil || got.Status.LastVerdict.Allowed {

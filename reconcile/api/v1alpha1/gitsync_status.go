@@ -16,7 +16,8 @@ const (
 	// ConditionStalled is True when only a change of the GitSync or of what it
 	// refers to can help.
 	ConditionStalled = "Stalled"
-	// ConditionVerified is True when the newest revision passed every gate.
+	// ConditionVerified is True when the newest revision passed every gate, and
+	// Unknown while that is not known or nobody can judge it.
 	ConditionVerified = "Verified"
 	// ConditionHealthy is True when every applied object was healthy.
 	ConditionHealthy = "Healthy"
