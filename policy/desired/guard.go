@@ -90,16 +90,18 @@ type place struct {
 // NewGuard makes the guard for objects of the manifest g, which is of kind k.
 func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, error) {
 	root := &place{}
-	for i := range openLeaves {
-		l := &openLeaves[i]
-		if (l.Kind == "*" || l.Group == k.Group && l.Kind == k.Kind) && l.holds(g.Object, o.Autoscaled) {
-			root.add(l)
+	for _, table := range [][]Leaf{openLeaves, collectorLeaves} {
+		for i := range table {
+			l := &table[i]
+			if (l.Kind == "*" || l.Group == k.Group && l.Kind == k.Kind) && l.holds(g.Object, o.Autoscaled) {
+				root.add(l)
+			}
 		}
 	}
 	for i := range o.Delegated {
 		root.add(&o.Delegated[i])
 	}
-	if !root.leaf() {
+	if !root.leaf() && len(g.Object) > 0 {
 		if o.Declared == nil {
 			v, err := typed.DeducedParseableType.FromUnstructured(g.Object, typed.AllowDuplicates)
 			if err != nil {
@@ -109,7 +111,11 @@ func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, er
 				return nil, fmt.Errorf("paths of %s %s: %w", g.GetKind(), g.GetName(), err)
 			}
 		}
-		o.Declared.Leaves().Iterate(root.declare)
+		o.Declared.Leaves().Iterate(func(path fieldpath.Path) {
+			if !emptyAt(g.Object, path) {
+				root.declare(path)
+			}
+		})
 	}
 	if k.Group == "" && k.Kind == "Service" {
 		for _, path := range freeSlots(g.Object) {
@@ -154,6 +160,19 @@ func (p *place) add(l *Leaf) {
 	}
 	p = p.at(l.Path)
 	p.rows = append(p.rows, l)
+}
+
+// emptyAt reports whether the manifest declares nothing but emptiness there, such as
+// the rules of an aggregated ClusterRole: that leaves it to whoever fills it.
+func emptyAt(v any, path fieldpath.Path) bool {
+	for _, e := range path {
+		m, ok := v.(map[string]any)
+		if e.FieldName == nil || !ok {
+			return false
+		}
+		v = m[*e.FieldName]
+	}
+	return empty(v)
 }
 
 // declare marks the declared leaf at path, if rows reach it, as Git's.

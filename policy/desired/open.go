@@ -110,6 +110,17 @@ var openLeaves = []Leaf{
 		Writers: []string{"system:apiserver"}, Subresource: "status"},
 }
 
+// collectorLeaves are what the garbage collector may write in every object, by which
+// it deletes what depends on others. They are rows of a [Guard] alone: a [Mask]
+// compares them but for the kinds in the table above, for in an object that stays
+// they have no business.
+var collectorLeaves = []Leaf{
+	{Group: "*", Kind: "*", Path: finalizers, Tokens: []string{"orphan", "foregroundDeletion"},
+		Writers: []string{"generic-garbage-collector"}},
+	{Group: "*", Kind: "*", Path: []string{"metadata", "ownerReferences"}, DropOnly: true,
+		Writers: []string{"generic-garbage-collector"}},
+}
+
 // OpenLeaves returns the rows for a kind that hold under any condition. The
 // rows are shared: do not change them.
 func (k Kind) OpenLeaves() []Leaf {

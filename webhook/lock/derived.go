@@ -46,12 +46,9 @@ var childRows = map[string][]desired.Leaf{
 
 // guard makes the guard for an object that Git does not declare: the table of open
 // leaves, what controllers write in their children, and more.
-func (r *review) guard(k desired.Kind, more []desired.Leaf) (*desired.Guard, error) {
-	if k.Kind == "" {
-		k = r.kindOf()
-	}
+func (r *review) guard(more []desired.Leaf) (*desired.Guard, error) {
 	rows := append(r.rows(), more...)
-	return k.NewGuard(&unstructured.Unstructured{Object: map[string]any{}}, desired.GuardOptions{Delegated: rows})
+	return r.kindOf().NewGuard(&unstructured.Unstructured{Object: map[string]any{}}, desired.GuardOptions{Delegated: rows})
 }
 
 // deriveUpdate judges the change of a child: only the leaves that are the
@@ -65,7 +62,7 @@ func (r *review) deriveUpdate(f family) ruling {
 	if names := adopters[resource]; names != nil {
 		rows = append(rows, row(names, "metadata", "ownerReferences"))
 	}
-	guard, err := r.guard(desired.Kind{}, rows)
+	guard, err := r.guard(rows)
 	if err != nil {
 		return deny(MatchedDerived, nil, verdict.Internal, "%s cannot be compared", r.what()).sealed()
 	}

@@ -170,6 +170,7 @@ type snapshot struct {
 	resources  map[schema.GroupResource]*release
 	groups     map[string]*release
 	identities map[string]*release // users whose word opens leaves
+	accounts   map[string]bool     // the namespaces of those that are service accounts
 	images     *images
 	closers    []*release // releases with delegations, for whole objects
 	top        *release   // a release of the strictest mode; nil if there is none
@@ -179,7 +180,7 @@ func newSnapshot() *snapshot {
 	return &snapshot{
 		records: map[key]*record{}, tombs: map[key]*release{}, namespaces: map[string]*scope{},
 		kinds: map[schema.GroupKind]string{}, resources: map[schema.GroupResource]*release{},
-		groups: map[string]*release{}, identities: map[string]*release{}, images: newImages(),
+		groups: map[string]*release{}, identities: map[string]*release{}, accounts: map[string]bool{}, images: newImages(),
 	}
 }
 
@@ -239,17 +240,27 @@ func (s *snapshot) take(st *syncState) {
 		n := s.namespace(ns)
 		n.closed = strictest(n.closed, cur)
 	}
-	if cur.writer != "" {
-		s.identities[cur.writer] = strictest(s.identities[cur.writer], cur)
-	}
+	s.protect(cur.writer, cur)
 	for _, d := range cur.delegations {
-		s.identities[d.Writer] = strictest(s.identities[d.Writer], cur)
+		s.protect(d.Writer, cur)
 	}
 	if len(cur.delegations) > 0 {
 		s.closers = append(s.closers, cur)
 	}
 	for _, set := range []*images{cur.images, st.retired} {
 		s.images.merge(set)
+	}
+}
+
+// protect notes a user whose word opens leaves.
+func (s *snapshot) protect(user string, rel *release) {
+	if user == "" {
+		return
+	}
+	s.identities[user] = strictest(s.identities[user], rel)
+	if account, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
+		namespace, _, _ := strings.Cut(account, ":")
+		s.accounts[namespace] = true
 	}
 }
 

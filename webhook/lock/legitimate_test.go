@@ -21,7 +21,9 @@ func workloads(version string) []string {
 	pod := func(name string) string {
 		return `{metadata: {labels: {app: ` + name + `}}, spec: {containers: [{name: c, image: "example.com/` + name + `:` + version + `", resources: {limits: {cpu: 10m}}}]}}`
 	}
-	once := func(name string) string { return strings.Replace(pod(name), "spec: {", "spec: {restartPolicy: Never, ", 1) }
+	once := func(name string) string {
+		return strings.Replace(pod(name), "spec: {", "spec: {restartPolicy: Never, ", 1)
+	}
 	return []string{
 		`{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: shop}}}`,
 		`{apiVersion: v1, kind: LimitRange, metadata: {name: limits, namespace: shop}, spec: {limits: [{type: Container, defaultRequest: {memory: 8Mi}}]}}`,
@@ -62,6 +64,7 @@ func TestLegitimateWriters(t *testing.T) {
 	}
 	// A namespace is made by whoever may; from then on Git closes it.
 	s.apply(s.alice, workloads("1")[0])
+	s.apply(s.alice, workloads("1")[1]) // what the server adds to Pods is part of D
 	s.apply(s.alice, workloads("1")[2])
 	s.deploy("1", nil, workloads("1")...)
 	s.ready("web", "db", "agent", "old")

@@ -76,6 +76,7 @@ type family struct {
 	parent parent
 	owners []map[string]any // the owner as it is known: live, admitted, as Git says
 	root   *record          // the managed object at the end of the chain, or nil
+	buried *release         // the release that dropped it, if it is no longer managed
 }
 
 // family finds the owner that obj names. ok is false where obj names no owner of a
@@ -98,7 +99,7 @@ func (r *review) family(obj map[string]any) (f family, ok, unknown bool) {
 	if len(f.owners) == 0 {
 		return f, true, true
 	}
-	f.root, unknown = r.root(ref, f.owners[0])
+	f.root, f.buried, unknown = r.root(ref, f.owners[0])
 	if rec := r.snap.records[key{ref.group, p.resource, r.key.namespace, ref.name}]; rec != nil {
 		f.owners = append(f.owners, rec.wanted()...)
 	}
@@ -132,28 +133,28 @@ func names(obj map[string]any, ref reference, namespace string) bool {
 // CronJob, Job, Pod, claim.
 const maxChain = 5
 
-// root follows owners to the one that Git declares.
-func (r *review) root(ref reference, obj map[string]any) (rec *record, unknown bool) {
+// root follows owners to the one that Git declares, or declared.
+func (r *review) root(ref reference, obj map[string]any) (rec *record, buried *release, unknown bool) {
 	for range maxChain {
-		p := parents[ref.group+"/"+ref.kind]
-		if rec := r.snap.records[key{ref.group, p.resource, r.key.namespace, ref.name}]; rec != nil {
-			return rec, false
+		k := key{ref.group, parents[ref.group+"/"+ref.kind].resource, r.key.namespace, ref.name}
+		if rec := r.snap.records[k]; rec != nil {
+			return rec, nil, false
 		}
 		next, found := controllerOf(obj)
 		if !found {
-			return nil, false
+			return nil, r.snap.tombs[k], false
 		}
 		if _, builtin := parents[next.group+"/"+next.kind]; !builtin {
 			resource := r.snap.kinds[schema.GroupKind{Group: next.group, Kind: next.kind}]
-			return r.snap.records[key{next.group, resource, r.key.namespace, next.name}], false
+			return r.snap.records[key{next.group, resource, r.key.namespace, next.name}], nil, false
 		}
 		live := r.live(next, r.key.namespace)
 		if len(live) == 0 {
-			return nil, true
+			return nil, nil, true
 		}
 		ref, obj = next, live[0]
 	}
-	return nil, false
+	return nil, nil, false
 }
 
 // wanted returns what Git says of the object, decoded: the owner will be this,
@@ -174,7 +175,7 @@ func (rec *record) wanted() []map[string]any {
 // rootedIn is the release that the family belongs to, or nil.
 func (f family) rootedIn() *release {
 	if f.root == nil {
-		return nil
+		return f.buried
 	}
 	return f.root.release()
 }

@@ -43,6 +43,9 @@ func (r *review) decide() ruling {
 	if r.snap.top == nil { // no lock anywhere
 		return r.open()
 	}
+	if r.elsewhere() {
+		return r.open()
+	}
 	if g, ok := r.name(); !ok {
 		return g
 	}
@@ -56,6 +59,15 @@ func (r *review) decide() ruling {
 		return r.managed(rec)
 	}
 	return r.unmanaged()
+}
+
+// elsewhere reports whether the request is about a namespace in which the lock has
+// no business, which can be told without decoding anything.
+func (r *review) elsewhere() bool {
+	ns := r.req.Namespace
+	return ns != "" && ns != "kube-system" && ns != r.lock.cfg.System && r.snap.namespaces[ns] == nil && !r.snap.accounts[ns] &&
+		r.req.Resource.Group != ownGroup && !(r.req.Resource.Group == "" && r.req.Resource.Resource == "namespaces") &&
+		!(r.sub == "token" && r.dryRun())
 }
 
 // dryRunner judges the account that learns D: only what changes nothing and

@@ -146,7 +146,7 @@ func (r *review) finalize(rel *release) ruling {
 	if g, ok := r.decode(); !ok {
 		return g
 	}
-	guard, err := r.guard(r.kindOf(), nil)
+	guard, err := r.guard(nil)
 	if err != nil {
 		return deny(MatchedManaged, rel, verdict.Internal, "%s cannot be compared", r.what()).sealed()
 	}
@@ -259,7 +259,7 @@ func (r *review) statusOnly(rel *release) ruling {
 	if r.old == nil || r.new == nil {
 		return r.unlisted(rel)
 	}
-	guard, err := r.guard(r.kindOf(), nil)
+	guard, err := r.guard(nil)
 	if err != nil {
 		return deny(MatchedDerived, rel, verdict.Internal, "%s cannot be compared", r.what()).sealed()
 	}

@@ -88,7 +88,7 @@ func (r *review) ownRuling() ruling {
 // finalizer that the reconciler keeps.
 func (r *review) ownUpdate() bool {
 	rows := []desired.Leaf{{Path: []string{"metadata", "finalizers"}, Tokens: []string{"gitgate.dev/finalizer"}, Writers: []string{r.lock.cfg.Reconciler}}}
-	guard, err := r.guard(r.kindOf(), rows)
+	guard, err := r.guard(rows)
 	return err == nil && r.old != nil && r.new != nil && r.same(guard)
 }
 
@@ -123,7 +123,7 @@ func (r *review) namespaceObject() (ruling, bool) {
 
 // frozen allows only updates that change nothing.
 func (r *review) frozen(rel *release, why string) ruling {
-	guard, err := r.guard(r.kindOf(), nil)
+	guard, err := r.guard(nil)
 	if err != nil {
 		return deny(MatchedSystem, rel, verdict.Internal, "%s cannot be compared", r.what()).sealed()
 	}

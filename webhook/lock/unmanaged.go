@@ -108,26 +108,19 @@ func (r *review) closed(rel *release) ruling {
 	case admissionv1.Create:
 		return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git, and namespace %s holds only what is", r.what(), r.key.namespace)
 	case admissionv1.Delete:
-		if r.applies(rel) || r.is("generic-garbage-collector", "namespace-controller", "pod-garbage-collector", "node-controller") || r.isPodOfNode() {
-			return allow(MatchedClosed, rel)
-		}
-		if r.tombDeleter() {
+		switch {
+		case r.applies(rel), r.is("generic-garbage-collector", "namespace-controller", "pod-garbage-collector", "node-controller"),
+			r.isPodOfNode(), r.applies(r.snap.tombs[r.key]),
+			r.key.resource == "jobs" && r.is("ttl-after-finished-controller"):
 			return allow(MatchedClosed, rel)
 		}
 		return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git; the reconciler alone removes what is not", r.what())
 	}
-	guard, err := r.guard(desired.Kind{}, nil)
+	guard, err := r.guard(nil)
 	if err == nil && r.same(guard) {
 		return allow(MatchedClosed, rel)
 	}
 	return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git, and namespace %s holds only what is", r.what(), r.key.namespace)
-}
-
-// tombDeleter reports whether the object is buried and the caller is who applied
-// it.
-func (r *review) tombDeleter() bool {
-	rel := r.snap.tombs[r.key]
-	return rel != nil && r.applies(rel)
 }
 
 // isPodOfNode reports whether the caller is the node that the Pod is bound to.
