@@ -13,6 +13,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -241,8 +242,10 @@ func (r *rig) waitInstalled() {
 	})
 	// Policies are compiled on their own time.
 	eventually(r.t, "the policies being in force", func(ctx context.Context) bool {
-		_, err := r.impersonate(dryRunUser).CoreV1().ConfigMaps("default").Create(ctx, configMap("marker"), metav1.CreateOptions{})
-		return apierrors.IsForbidden(err)
+		_, err := r.impersonate(dryRunUser, "system:masters").CoreV1().ConfigMaps("default").Create(ctx, configMap(marker), metav1.CreateOptions{})
+		_, otherErr := r.impersonate("system:apiserver", "system:masters").SchedulingV1().PriorityClasses().Create(ctx,
+			&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "marker"}, Value: 1}, metav1.CreateOptions{DryRun: []string{"All"}})
+		return apierrors.IsForbidden(err) && apierrors.IsForbidden(otherErr)
 	})
 }
 

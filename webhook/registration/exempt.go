@@ -140,6 +140,10 @@ func controllerServiceAccounts() Pair {
 	}
 }
 
+// bound is true of a request for a token that goes with an object. The member is
+// written as null where there is none.
+const bound = "has(object.spec.boundObjectRef) && dyn(object.spec.boundObjectRef) != null"
+
 func controllerTokens() Pair {
 	return Pair{
 		Name: "controller-tokens",
@@ -149,7 +153,7 @@ func controllerTokens() Pair {
 		Bounds: []Bound{
 			notDry,
 			{"!has(object.spec.expirationSeconds) || object.spec.expirationSeconds <= 3607", "a controller's token lives for an hour"},
-			{"!has(object.spec.boundObjectRef)", "a controller's token is bound to nothing"},
+			{"!(" + bound + ")", "a controller's token is bound to nothing"},
 		},
 	}
 }

@@ -115,7 +115,7 @@ func ownTokens(own string) Pair {
 		Rules: []arv1.NamedRuleWithOperations{rule("", creates, "serviceaccounts/token")},
 		Bounds: []Bound{
 			notDry,
-			{"has(object.spec.boundObjectRef) && object.spec.boundObjectRef.kind == 'Pod'", "a node asks for tokens that are bound to its Pods"},
+			{bound + " && object.spec.boundObjectRef.kind == 'Pod'", "a node asks for tokens that are bound to its Pods"},
 		},
 	}
 }
