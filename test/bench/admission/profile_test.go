@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"gitgate.dev/gitgate/policy"
+)
+
+// BenchmarkRules judges the objects of the reviews by all rules, without the
+// transport: it is for profiling.
+func BenchmarkRules(b *testing.B) {
+	sources, err := ruleSources()
+	if err != nil {
+		b.Fatal(err)
+	}
+	modules := map[string]string{}
+	for name, source := range sources {
+		modules[name+".rego"] = source
+	}
+	for _, w := range []workload{everyNew, repeating} {
+		reviews, err := newGenerator(1).reviews(w, 3000)
+		if err != nil {
+			b.Fatal(err)
+		}
+		objects := make([][]byte, len(reviews))
+		for i, raw := range reviews {
+			var review admissionv1.AdmissionReview
+			if err := json.Unmarshal(raw, &review); err != nil {
+				b.Fatal(err)
+			}
+			objects[i] = review.Request.Object.Raw
+		}
+		b.Run(string(w), func(b *testing.B) {
+			b.ReportAllocs()
+			var e *policy.Engine
+			for i := 0; b.Loop(); i++ {
+				if i%len(objects) == 0 { // none is judged twice by one engine
+					b.StopTimer()
+					if e, err = policy.Load(b.Context(), []policy.Set{{Name: "rules", Modules: modules, Parameters: allParameters()}}, policy.Options{}); err != nil {
+						b.Fatal(err)
+					}
+					b.StartTimer()
+				}
+				e.Evaluate(b.Context(), policy.Input{Object: objects[i%len(objects)]})
+			}
+		})
+	}
+}
