@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 )
@@ -50,6 +51,12 @@ func decodeReview(body []byte) (*admissionv1.AdmissionRequest, error) {
 	return req, nil
 }
 
+// smallMembers of a request are bounded by what the API server allows for names.
+var smallMembers = [...]string{
+	"uid", "kind", "resource", "subResource", "requestKind", "requestResource", "requestSubResource",
+	"name", "namespace", "operation", "userInfo", "dryRun",
+}
+
 // decodeRequest reads a request. What is small goes through encoding/json at
 // once, what may be large is only delimited.
 func decodeRequest(raw []byte) (*admissionv1.AdmissionRequest, error) {
@@ -57,7 +64,7 @@ func decodeRequest(raw []byte) (*admissionv1.AdmissionRequest, error) {
 	small := make([]byte, 1, 1024)
 	small[0] = '{'
 	s := scanner{data: raw}
-	seen := map[string]bool{}
+	var seen [len(smallMembers)]bool
 	err := s.members(func(key string) error {
 		switch key {
 		case "object":
@@ -66,15 +73,15 @@ func decodeRequest(raw []byte) (*admissionv1.AdmissionRequest, error) {
 			return s.take(&oldObject)
 		case "options":
 			return s.take(&options)
-		case "uid", "kind", "resource", "subResource", "requestKind", "requestResource", "requestSubResource",
-			"name", "namespace", "operation", "userInfo", "dryRun":
-		default:
+		}
+		i := slices.Index(smallMembers[:], key)
+		if i < 0 {
 			return s.take(nil)
 		}
-		if seen[key] {
+		if seen[i] {
 			return errTwice
 		}
-		seen[key] = true
+		seen[i] = true
 		var value []byte
 		if err := s.take(&value); err != nil {
 			return err
