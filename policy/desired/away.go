@@ -66,7 +66,7 @@ func (a *away) lease(p *place, l lease, old, live any) (out lease, done bool) {
 				continue
 			}
 			l.mine = true
-		case !row.DropOnly && len(row.Writers) > 0:
+		case !row.DropOnly && len(row.Writers) > 0 && !p.shared:
 			l.reserved = true
 		}
 	}

@@ -81,6 +81,7 @@ type place struct {
 	free     bool    // anybody's
 	slot     bool    // allocated by the server
 	declared bool    // Git's: rows of the places above end here
+	shared   bool    // declared to be empty: its writer may fill it, and others empty it
 	keep     []any   // items of this list that Git declares, under a row
 	rows     []*Leaf // whose it is
 	fields   map[string]*place
@@ -112,7 +113,9 @@ func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, er
 			}
 		}
 		o.Declared.Leaves().Iterate(func(path fieldpath.Path) {
-			if !emptyAt(g.Object, path) {
+			if emptyAt(g.Object, path) {
+				root.share(path)
+			} else {
 				root.declare(path)
 			}
 		})
@@ -173,6 +176,17 @@ func emptyAt(v any, path fieldpath.Path) bool {
 		v = m[*e.FieldName]
 	}
 	return empty(v)
+}
+
+// share marks the place at path, if rows hold it, as one that others may empty.
+func (p *place) share(path fieldpath.Path) {
+	for _, e := range path {
+		if e.FieldName == nil || p.fields[*e.FieldName] == nil {
+			return
+		}
+		p = p.fields[*e.FieldName]
+	}
+	p.shared = len(p.rows) > 0
 }
 
 // declare marks the declared leaf at path, if rows reach it, as Git's.
@@ -282,7 +296,7 @@ func (g *Guard) Signature() string {
 }
 
 func (p *place) sign(b *strings.Builder) {
-	fmt.Fprintf(b, "{%t%t%t%q", p.free, p.slot, p.declared, p.keep)
+	fmt.Fprintf(b, "{%t%t%t%t%q", p.free, p.slot, p.declared, p.shared, p.keep)
 	for _, rows := range [][]*Leaf{p.rows, p.prefixes} {
 		b.WriteByte('|')
 		for _, l := range rows {

@@ -36,7 +36,7 @@ func controller(name string) string { return "system:serviceaccount:kube-system:
 // plurals are the resources of the kinds that tests use.
 var plurals = map[string]string{
 	"NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses", "Ingress": "ingresses", "Endpoints": "endpoints", "GitSync": "gitsyncs",
-	"TrustPolicy": "trustpolicies", "BreakGlass": "breakglasses", "PolicySet": "policysets",
+	"TrustPolicy": "trustpolicies", "BreakGlass": "breakglasses", "Eviction": "pods", "PolicySet": "policysets",
 }
 
 func plural(kind string) string {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -30,10 +29,6 @@ import (
 	"gitgate.dev/gitgate/webhook/lock"
 )
 
-// recordTo names a file that every review of a live test is written to, one a
-// line. While it is recorded nothing is denied; what would be is logged.
-var recordTo = os.Getenv("GITGATE_RECORD")
-
 // A stage is a real control plane whose every write the lock decides.
 type stage struct {
 	t       *testing.T
@@ -49,7 +44,7 @@ type stage struct {
 	stores  map[schema.GroupKind]cache.Indexer
 
 	mu      sync.Mutex
-	record  io.Writer
+	record  *recorder
 	denied  []string
 	reviews int
 }
@@ -79,12 +74,7 @@ func newStage(t *testing.T) *stage {
 	}
 	s.inv.SetSynced(true)
 	if recordTo != "" {
-		f, err := os.Create(recordTo)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() })
-		s.record = f
+		s.record = newRecorder(t, recordTo)
 	}
 	s.register()
 	return s
@@ -186,10 +176,7 @@ func (s *stage) serve(w http.ResponseWriter, r *http.Request) {
 	a := s.lock.Decide(r.Context(), req)
 	s.mu.Lock()
 	s.reviews++
-	if s.record != nil {
-		line, _ := json.Marshal(req)
-		_, _ = fmt.Fprintf(s.record, "%s\n", line)
-	}
+	s.note(event{Review: req})
 	if !a.Allowed {
 		s.denied = append(s.denied, fmt.Sprintf("%s %s %s %s/%s by %s (dry %t, pending %t, matched %s): %s", req.Operation, req.Resource.Resource,
 			req.SubResource, req.Namespace, req.Name, req.UserInfo.Username, *req.DryRun, a.Pending, a.Matched, a.Message))
@@ -278,13 +265,30 @@ func (s *stage) deploy(revision string, change func(*lock.Release), manifests ..
 	if change != nil {
 		change(&r)
 	}
-	if err := s.inv.Accept(r); err != nil {
+	s.mu.Lock()
+	s.note(accepted(r))
+	err := s.inv.Accept(r)
+	s.mu.Unlock()
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, text := range manifests {
 		s.apply(s.recon, text)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.note(event{Applied: r.Revision})
 	s.inv.Applied(r.Sync, r.Revision)
+}
+
+// note records an event, if events are recorded.
+func (s *stage) note(e event) {
+	if s.record == nil {
+		return
+	}
+	if err := s.record.write(e); err != nil {
+		s.t.Error(err)
+	}
 }
 
 // apply writes a manifest by server-side apply.

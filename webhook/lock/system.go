@@ -85,9 +85,13 @@ func (r *review) ownRuling() ruling {
 }
 
 // ownUpdate reports whether an update changes nothing, or nothing but the
-// finalizer that the reconciler keeps.
+// finalizer that the reconciler keeps and the annotation by which anybody who may
+// write a GitSync asks for an attempt now.
 func (r *review) ownUpdate() bool {
-	rows := []desired.Leaf{{Path: []string{"metadata", "finalizers"}, Tokens: []string{"gitgate.dev/finalizer"}, Writers: []string{r.lock.cfg.Reconciler}}}
+	rows := []desired.Leaf{
+		{Path: []string{"metadata", "finalizers"}, Tokens: []string{"gitgate.dev/finalizer"}, Writers: []string{r.lock.cfg.Reconciler}},
+		{Path: []string{"metadata", "annotations", "gitgate.dev/requestedAt"}},
+	}
 	guard, err := r.guard(rows)
 	return err == nil && r.old != nil && r.new != nil && r.same(guard)
 }
