@@ -82,7 +82,7 @@ func (prep *prepared) add(p *Plan, known map[*unstructured.Unstructured]*form) (
 	for _, o := range p.Objects {
 		it := &item{from: o.Unstructured}
 		if it.form = known[o.Unstructured]; it.form != nil {
-			it.subject = subject{object: it.title, source: o.Source, as: p.Identity}
+			it.subject = subject{object: it.title, source: o.Source, secret: it.gk() == kindSecret, as: p.Identity}
 			it.source.Encrypted = nil
 		} else {
 			it.subject = newSubject(p, o)
