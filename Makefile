@@ -17,8 +17,10 @@ CONTROLPLANE = $(GO) run ./test/testkit/cluster/prebuild
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n",$$1,$$2}' $(MAKEFILE_LIST)
 
+# Without cgo the binary is static and a quarter smaller: with it, kustomize's import
+# of package plugin has the linker keep every symbol.
 build: ## Build the gitgate binary into bin/
-	$(GO) build -ldflags '$(LDFLAGS)' -o bin/gitgate ./cmd/gitgate
+	CGO_ENABLED=0 $(GO) build -ldflags '$(LDFLAGS)' -o bin/gitgate ./cmd/gitgate
 
 controlplane: ## Build etcd, kube-apiserver and friends for tests (once)
 	$(CONTROLPLANE)
