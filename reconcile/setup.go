@@ -19,8 +19,8 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
 
-// SetupWithManager registers the controllers, the watch on what was applied and
-// the correction of drift.
+// SetupWithManager registers the controllers, the watch on what was applied, the
+// correction of drift and the removal of clones that are not used any more.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := r.setupGitSyncs(mgr); err != nil {
 		return err
@@ -28,7 +28,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := r.setupPolicySets(mgr); err != nil {
 		return err
 	}
-	for _, run := range []manager.RunnableFunc{r.runDrifts, r.Applier.Run} {
+	for _, run := range []manager.RunnableFunc{r.runDrifts, r.runPrune, r.Applier.Run} {
 		if err := mgr.Add(run); err != nil { // on the leader only
 			return err
 		}

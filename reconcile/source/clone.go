@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ const lockPoll = 25 * time.Millisecond
 //	refs/gitgate/heads/      what was fetched last, by hash of the branch
 //	refs/gitgate/applied/    what was applied last, by hash of the owner
 //	gitgate.lock, tmp/       the lock, and what is being written under it
+//	gitgate.unused           since when nobody refers to it, see [Cache.Prune]
 type clone struct {
 	url, dir string
 	cache    *objectCache
@@ -57,35 +59,76 @@ func (c *clone) lock(ctx context.Context) (unlock func(), err error) {
 			release()
 		}
 	}()
-	if err := c.layout(); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(c.dir, "gitgate.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := c.flock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	unlock = func() { closeQuietly(file); release() }
-	for {
-		ok, err := tryLock(file)
-		if err != nil {
-			closeQuietly(file)
-			return nil, fmt.Errorf("lock the clone: %w", err)
-		}
-		if ok {
-			break
-		}
-		select {
-		case <-time.After(lockPoll):
-		case <-ctx.Done():
-			closeQuietly(file)
-			return nil, unavailable("another process holds the clone: %w", context.Cause(ctx))
-		}
-	}
 	if err := c.refresh(); err != nil {
 		closeQuietly(file)
 		return nil, err
 	}
 	return unlock, nil
+}
+
+// flock locks the directory against other processes. One that was removed while we
+// waited, as unused, is made anew.
+func (c *clone) flock(ctx context.Context) (*os.File, error) {
+	for {
+		file, err := c.tryFlock(ctx)
+		if !errors.Is(err, os.ErrNotExist) || ctx.Err() != nil {
+			return file, err
+		}
+	}
+}
+
+// tryFlock fails with [os.ErrNotExist] when the directory is removed meanwhile.
+func (c *clone) tryFlock(ctx context.Context) (_ *os.File, err error) {
+	if err := c.layout(); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(c.dir, lockFile)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			closeQuietly(file)
+		}
+	}()
+	if err := waitLock(ctx, file); err != nil {
+		return nil, err
+	}
+	ours, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	there, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(ours, there) {
+		return nil, os.ErrNotExist // what we locked is not here any more
+	}
+	return file, removeFile(filepath.Join(c.dir, unusedFile))
+}
+
+func waitLock(ctx context.Context, file *os.File) error {
+	for {
+		ok, err := tryLock(file)
+		if err != nil {
+			return fmt.Errorf("lock the clone: %w", err)
+		}
+		if ok {
+			return nil
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return unavailable("another process holds the clone: %w", context.Cause(ctx))
+		}
+	}
 }
 
 // layout makes the directories and the files that make git see a repository.

@@ -28,7 +28,8 @@ type Cache struct {
 	dir string
 
 	mu     sync.Mutex
-	clones map[string]*clone
+	clones map[string]*clone // by the name of their directory
+	users  map[string]int    // open repositories of each
 }
 
 // Open opens a cache, and makes the directory if there is none.
@@ -40,7 +41,7 @@ func Open(dir string) (*Cache, error) {
 	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, fmt.Errorf("open the cache of repositories: %w", err)
 	}
-	return &Cache{dir: abs, clones: map[string]*clone{}}, nil
+	return &Cache{dir: abs, clones: map[string]*clone{}, users: map[string]int{}}, nil
 }
 
 // Options say what to fetch and how.
@@ -84,6 +85,7 @@ type Repository struct {
 	secrets []string
 	remote  remote
 	clone   *clone
+	release func() // lets go of the clone, once
 
 	mu   sync.Mutex
 	last plumbing.Hash
@@ -112,7 +114,8 @@ type Result struct {
 	Tags []Tag
 }
 
-// Repository returns access to a remote. Nothing is read yet. Errors wrap
+// Repository returns access to a remote. Nothing is read yet. Call
+// [Repository.Close] when done: until then [Cache.Prune] spares the clone. Errors wrap
 // [ErrInvalidURL] or [ErrInvalidAuth], or name the wrong option.
 func (c *Cache) Repository(o Options) (*Repository, error) {
 	parse := ParseURL
@@ -141,8 +144,9 @@ func (c *Cache) Repository(o Options) (*Repository, error) {
 	}
 	r := &Repository{
 		url: u, branch: o.Branch, limits: limits, secrets: o.Auth.secrets(),
-		timeout: cmp.Or(o.Timeout, DefaultTimeout), clone: c.clone(u.String()),
+		timeout: cmp.Or(o.Timeout, DefaultTimeout),
 	}
+	r.clone, r.release = c.use(u.String())
 	if u.SSH() {
 		r.remote = &sshRemote{peer: peer{limits}, url: u, auth: o.Auth}
 	} else {
@@ -151,20 +155,36 @@ func (c *Cache) Repository(o Options) (*Repository, error) {
 	return r, nil
 }
 
-func (c *Cache) clone(url string) *clone {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known, ok := c.clones[url]; ok {
-		return known
-	}
+// cloneDir names the directory of a clone.
+func cloneDir(url string) string {
 	sum := sha256.Sum256([]byte(url))
-	n := newClone(url, filepath.Join(c.dir, hex.EncodeToString(sum[:16])+".git"))
-	c.clones[url] = n
-	return n
+	return hex.EncodeToString(sum[:16]) + cloneSuffix
 }
 
-// Close drops idle connections to the remote. The clone stays.
-func (r *Repository) Close() { r.remote.close() }
+// use returns the clone of a URL, and counts one user of it until it is released.
+func (c *Cache) use(url string) (*clone, func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	name := cloneDir(url)
+	if c.clones[name] == nil {
+		c.clones[name] = newClone(url, filepath.Join(c.dir, name))
+	}
+	c.users[name]++
+	return c.clones[name], sync.OnceFunc(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.users[name]--; c.users[name] == 0 {
+			delete(c.users, name)
+		}
+	})
+}
+
+// Close drops idle connections to the remote. The clone stays, but nobody spares
+// it for this Repository any more: do not use it afterwards.
+func (r *Repository) Close() {
+	r.remote.close()
+	r.release()
+}
 
 // URL returns the repository's canonical URL.
 func (r *Repository) URL() string { return r.url.String() }
