@@ -95,6 +95,7 @@ Exit codes of every command: 0 allowed, 1 denied, 2 wrong use or configuration,
 		newSecretsCommand(),
 		newRenderCommand(),
 		newServeCommand(),
+		newDoctorCommand(),
 		newBreakGlassCommand(),
 		newVersionCommand(),
 	)

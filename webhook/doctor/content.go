@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
@@ -121,16 +122,14 @@ func replicasAgree(all []v1alpha1.GitSync) Check {
 // watched, what judges himself.
 func (d *doctor) trustInGit(all []v1alpha1.GitSync) Check {
 	c := Check{ID: "trust-in-git", Status: OK, Message: "no repository of the namespace " + d.Namespace + " declares gitgate's own kinds"}
-	suffix := "_" + v1alpha1.GroupVersion.Group + "_"
 	for i := range all {
 		s := &all[i]
 		if s.Namespace != d.Namespace || s.Status.Inventory == nil {
 			continue
 		}
-		for _, e := range s.Status.Inventory.Entries { // namespace_name_group_kind
-			if at := strings.LastIndex(e.ID, suffix); at >= 0 {
-				_, name, _ := strings.Cut(e.ID[:at], "_")
-				c.Details = append(c.Details, clean(fmt.Sprintf("%s declares %s %s", nameOf(s), e.ID[at+len(suffix):], name)))
+		for _, e := range s.Status.Inventory.Entries {
+			if gk, name, ok := parseEntry(e.ID); ok && gk.Group == v1alpha1.GroupVersion.Group {
+				c.Details = append(c.Details, clean(fmt.Sprintf("%s declares %s %s", nameOf(s), gk.Kind, name)))
 			}
 		}
 	}
@@ -139,6 +138,17 @@ func (d *doctor) trustInGit(all []v1alpha1.GitSync) Check {
 		c.Advice = "let few people sign those paths, and keep the trust that judges such a repository out of Git"
 	}
 	return c
+}
+
+// parseEntry reads namespace_name_group_kind, of which only the name may hold more
+// underscores.
+func parseEntry(id string) (gk schema.GroupKind, name string, ok bool) {
+	parts := strings.Split(id, "_")
+	n := len(parts)
+	if n < 4 {
+		return gk, "", false
+	}
+	return schema.GroupKind{Group: parts[n-2], Kind: parts[n-1]}, strings.Join(parts[1:n-2], "_"), true
 }
 
 // trustPolicies tells of trust that leaves much open.

@@ -13,13 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/yaml"
 
 	"gitgate.dev/gitgate/test/testkit/cluster"
@@ -48,6 +51,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	ctrllog.SetLogger(logr.Discard())
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	var err error
@@ -172,15 +176,26 @@ func (p *patient) installServer(ctx context.Context, name string) error {
 }
 
 // awaitReplicas waits until both Deployments have so many ready replicas, and the
-// webhook's Service endpoints of them.
-func (p *patient) awaitReplicas(ctx context.Context, n int) error {
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		r, err := p.examine(ctx, doctor.Config{})
-		if err != nil {
-			return false, err
+// webhook's Service as many endpoints.
+func (p *patient) awaitReplicas(ctx context.Context, n int32) error {
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
+		for _, name := range []string{"gitgate-reconciler", "gitgate-webhook"} {
+			var d appsv1.Deployment
+			if err := p.Get(ctx, client.ObjectKey{Namespace: system, Name: name}, &d); err != nil || d.Status.ReadyReplicas != n {
+				return false, err
+			}
 		}
-		want := fmt.Sprintf("%d ready endpoints", n)
-		return strings.HasPrefix(find(r, "webhook-endpoints").Message, want) && find(r, "reconciler-replicas").Status == doctor.OK, nil
+		var slices discoveryv1.EndpointSliceList
+		err := p.List(ctx, &slices, client.InNamespace(system), client.MatchingLabels{discoveryv1.LabelServiceName: "gitgate-webhook"})
+		ready := int32(0)
+		for _, s := range slices.Items {
+			for _, e := range s.Endpoints {
+				if e.Conditions.Ready != nil && *e.Conditions.Ready {
+					ready++
+				}
+			}
+		}
+		return ready == n, err
 	})
 }
 
@@ -206,7 +221,7 @@ func bundle(s *httptest.Server) []byte {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -97,10 +97,9 @@ func declared(s *v1alpha1.GitSync) map[schema.GroupKind]bool {
 	if s.Status.Inventory == nil {
 		return out
 	}
-	for _, e := range s.Status.Inventory.Entries { // namespace_name_group_kind; no part but the name holds underscores
-		parts := strings.Split(e.ID, "_")
-		if n := len(parts); n >= 4 {
-			out[schema.GroupKind{Group: parts[n-2], Kind: parts[n-1]}] = true
+	for _, e := range s.Status.Inventory.Entries {
+		if gk, _, ok := parseEntry(e.ID); ok {
+			out[gk] = true
 		}
 	}
 	return out
