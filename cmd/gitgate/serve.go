@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -30,6 +31,11 @@ import (
 	"gitgate.dev/gitgate/reconcile/render"
 )
 
+// gcPercent has the heap grow by half and not to twice its size between two
+// collections: a server that rests most of the time had better be small. The
+// environment variable GOGC says otherwise.
+const gcPercent = 50
+
 // renderCacheBytes bounds what parsed manifests may occupy.
 const renderCacheBytes = 256 << 20
 
@@ -46,6 +52,7 @@ type serveOptions struct {
 	logLevel        string
 	logFormat       string
 	loopbackHTTP    bool
+	resyncInterval  time.Duration
 	shutdownTimeout time.Duration
 	dryRunAccount   string
 }
@@ -75,6 +82,7 @@ Several replicas may run: one leads, the others wait.`,
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas lead")
 	f.IntVar(&o.concurrency, "concurrency", 4, "how many GitSyncs are worked on at once")
 	f.StringVar(&o.dryRunAccount, "dry-run-service-account", "", "`ServiceAccount` of our own namespace that makes the dry runs under fresh names; the webhook refuses them to everybody else. Empty leaves them to who applies")
+	f.DurationVar(&o.resyncInterval, "resync-interval", time.Hour, "how often every applied object is read and compared whatever the watches said, 15 a minute at most")
 	f.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long to wait for the requests under way when stopping")
 	return cmd
 }
@@ -103,6 +111,9 @@ func (o *serveOptions) run(ctx context.Context, stdout, stderr io.Writer) error 
 	logger, err := o.logger(stderr)
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
 	}
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
@@ -189,7 +200,7 @@ func (o *serveOptions) setup(ctx context.Context, mgr ctrl.Manager, config *rest
 	if err != nil {
 		return err
 	}
-	applier, err := apply.New(apply.Config{REST: config, DryRunner: dryRunner, Held: book.Held, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
+	applier, err := apply.New(apply.Config{REST: config, ResyncInterval: o.resyncInterval, DryRunner: dryRunner, Held: book.Held, OnDrift: func(d apply.Drift) { reconciler.OnDrift(d) }})
 	if err != nil {
 		return err
 	}
