@@ -31,7 +31,7 @@ const (
 	system      = "gitgate-system"
 	webhookUser = "system:serviceaccount:gitgate-system:gitgate-webhook"
 	dryRunUser  = "system:serviceaccount:gitgate-system:gitgate-dryrun"
-	tlsSecret   = "gitgate-webhook-tls"
+	tlsSecret   = "gitgate-webhook-certs"
 	// patience bounds waiting on a busy machine.
 	patience = 45 * time.Second
 )
