@@ -31,8 +31,6 @@ type Want struct {
 	Desired map[string]any
 	// Declared are the paths of the manifest.
 	Declared *fieldpath.Set
-	// Autoscaled means that a HorizontalPodAutoscaler of the plan scales it.
-	Autoscaled bool
 	// Ignore are the paths that the plan leaves to others.
 	Ignore [][]string
 }
@@ -87,13 +85,12 @@ func (a *Applier) Desire(ctx context.Context, p *Plan) ([]Want, []verdict.Findin
 		return nil, sortFindings(found)
 	}
 	out := make([]Want, len(prep.items))
-	scaled := prep.scaled
 	position := make(map[*item]int, len(prep.items))
 	for i, it := range prep.items {
 		position[it] = i
 	}
 	found = append(found, each(ctx, a.cfg.Workers, prep.items, func(ctx context.Context, it *item) []verdict.Finding {
-		w, err := a.desire(ctx, p, prep, it, scaled[it.key])
+		w, err := a.desire(ctx, p, prep, it)
 		out[position[it]] = w
 		if err != nil {
 			return []verdict.Finding{it.rejected(err)}
@@ -114,14 +111,14 @@ func (a *Applier) Desire(ctx context.Context, p *Plan) ([]Want, []verdict.Findin
 	return out, sortFindings(found)
 }
 
-func (a *Applier) desire(ctx context.Context, p *Plan, prep *prepared, it *item, scaled bool) (Want, error) {
+func (a *Applier) desire(ctx context.Context, p *Plan, prep *prepared, it *item) (Want, error) {
 	if known, ok := a.wants.get(p.Owner, it); ok {
 		known.Source = it.source
 		return known, nil
 	}
 	w := Want{
 		Kind: it.res.Kind, Resource: it.res.gvr(), Namespace: it.key.namespace, Name: it.key.name,
-		Source: it.source, Manifest: it.g, Autoscaled: scaled, Ignore: it.ignore,
+		Source: it.source, Manifest: it.g, Ignore: it.ignore,
 	}
 	var err error
 	if w.Declared, err = a.schemas.Declared(it.g); err != nil && !errors.Is(err, desired.ErrNoSchema) {

@@ -109,7 +109,7 @@ func (b *Book) Drop(name string) {
 		return
 	}
 	delete(b.entries, name)
-	if e.err == nil && !e.revoked {
+	if e.err == nil {
 		b.end(e, "it was deleted before its expiry")
 	}
 	e.err = errGone
@@ -162,7 +162,9 @@ func (b *Book) end(e *entry, why string) {
 			delete(b.ended, payload)
 		}
 	}
-	b.ended[string(e.payload)] = ended{why, e.object.Spec.Grant.Expiry.Add(ClockSkew)}
+	if _, ok := b.ended[string(e.payload)]; !ok {
+		b.ended[string(e.payload)] = ended{why, e.object.Spec.Grant.Expiry.Add(ClockSkew)}
+	}
 }
 
 // publish makes the list that Covers reads, and tells of e.

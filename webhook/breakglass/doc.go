@@ -24,7 +24,7 @@
 //
 // # What no grant opens
 //
-// A grant never covers what makes gitgate gitgate: its kinds, its namespace, its
+// A grant never covers what makes gitgate gitgate: its kinds but for GitSyncs, by which locks are taken off, its namespace, its
 // RBAC, CustomResourceDefinitions and APIServices, nor webhook configurations
 // and admission policies; and nothing that mints an identity: tokens of service
 // accounts, token Secrets, certificates, and nodes/proxy, which reaches into every

@@ -21,6 +21,8 @@ const (
 // rootResource says why no grant is ever for a resource, or nothing.
 func rootResource(group, resource, subresource string) string {
 	switch {
+	case isGitSync(group, resource, subresource):
+		return "" // it is how a lock is taken off when nothing else helps
 	case group == v1alpha1.GroupVersion.Group:
 		return "gitgate's own kinds are what the lock stands on"
 	case group == groupAdmission:
@@ -35,6 +37,10 @@ func rootResource(group, resource, subresource string) string {
 	return ""
 }
 
+func isGitSync(group, resource, subresource string) bool {
+	return group == v1alpha1.GroupVersion.Group && resource == "gitsyncs" && subresource == ""
+}
+
 // root says why no grant covers this very request, or nothing. What cannot be
 // read counts as a root.
 func (b *Book) root(req *admissionv1.AdmissionRequest) string {
@@ -43,6 +49,8 @@ func (b *Book) root(req *admissionv1.AdmissionRequest) string {
 	}
 	name := nameOf(req)
 	switch {
+	case isGitSync(req.Resource.Group, req.Resource.Resource, req.SubResource):
+		return ""
 	case req.Namespace == b.cfg.System || isNamespace(req) && name == b.cfg.System:
 		return "it is in gitgate's own namespace"
 	case req.Resource.Group == groupExtensions && strings.HasSuffix(name, "."+v1alpha1.GroupVersion.Group):

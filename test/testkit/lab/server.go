@@ -72,7 +72,7 @@ func (l *Lab) newServer(name, decisions string) (*Server, error) {
 
 // launch starts a server with the flags that every one has, as a user.
 func (l *Lab) launch(s *Server, user string, args []string) error {
-	kubeconfig := filepath.Join(l.Dir, user+".kubeconfig")
+	kubeconfig := filepath.Join(l.Dir, args[0]+".kubeconfig")
 	if err := l.Cluster.KubeconfigFor(kubeconfig, user, "system:masters"); err != nil {
 		return err
 	}

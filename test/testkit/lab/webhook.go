@@ -17,8 +17,8 @@ import (
 
 // The users that gitgate is in a lab.
 const (
-	ReconcilerUser = "gitgate"
-	WebhookUser    = "gitgate-webhook"
+	ReconcilerUser = "system:serviceaccount:" + SystemNamespace + ":gitgate-reconciler"
+	WebhookUser    = "system:serviceaccount:" + SystemNamespace + ":gitgate-webhook"
 	DryRunAccount  = "gitgate-dryrun"
 )
 
@@ -68,8 +68,7 @@ func (l *Lab) StartWebhook(ctx context.Context, replica string, args ...string) 
 	l.front.add(w.Address)
 	args = append([]string{
 		"webhook", "--data-dir", filepath.Join(l.Dir, "webhook-"+replica), "--bind-address", w.Address,
-		"--url", "https://" + l.front.address(), "--reconciler-user", ReconcilerUser, "--user", WebhookUser,
-		"--replica-name", replica, "--dry-run-service-account", DryRunAccount, "--drain", "0s",
+		"--url", "https://" + l.front.address(), "--replica-name", replica, "--drain", "0s",
 	}, args...)
 	l.webhooks = append(l.webhooks, w)
 	return w, l.launch(s, WebhookUser, args)

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/verify/image"
+)
+
+// verifiedImages are the digests that releases verified, of all GitSyncs.
+type verifiedImages struct {
+	mu     sync.Mutex
+	bySync map[types.NamespacedName]map[imageDigest]bool
+	all    atomic.Pointer[map[imageDigest]bool]
+}
+
+type imageDigest struct{ repository, digest string }
+
+func (v *verifiedImages) accept(l reconcile.Locked) {
+	digests := map[imageDigest]bool{}
+	for _, e := range l.Current.Images {
+		digests[imageDigest{e.Image(), e.Digest()}] = true
+	}
+	if l.Former != nil {
+		for _, e := range l.Former.Images {
+			digests[imageDigest{e.Image(), e.Digest()}] = true
+		}
+	}
+	v.set(types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}, digests)
+}
+
+func (v *verifiedImages) drop(name types.NamespacedName) { v.set(name, nil) }
+
+func (v *verifiedImages) set(name types.NamespacedName, digests map[imageDigest]bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.bySync == nil {
+		v.bySync = map[types.NamespacedName]map[imageDigest]bool{}
+	}
+	v.bySync[name] = digests
+	if digests == nil {
+		delete(v.bySync, name)
+	}
+	all := map[imageDigest]bool{}
+	for _, m := range v.bySync {
+		for d := range m {
+			all[d] = true
+		}
+	}
+	v.all.Store(&all)
+}
+
+// runs says what is wrong with running a reference. No registry is asked.
+func (v *verifiedImages) runs(ref string) *verdict.Finding {
+	repository, digest, err := image.Parse(ref)
+	if err != nil {
+		return &verdict.Finding{Reason: verdict.ImageNotAllowed, Severity: verdict.Deny, Message: fmt.Sprintf("image %.200q: %v", ref, err)}
+	}
+	if digest == "" {
+		return &verdict.Finding{Reason: verdict.ImageNotPinned, Severity: verdict.Deny,
+			Message: fmt.Sprintf("image %.200s names no digest: only digests that a release verified may run here; deploy it through Git, or name the digest", ref)}
+	}
+	if all := v.all.Load(); all != nil && (*all)[imageDigest{repository, digest}] {
+		return nil
+	}
+	return &verdict.Finding{Reason: verdict.ImageUntrusted, Severity: verdict.Deny,
+		Message: fmt.Sprintf("image %.200s is in no release: only digests that a release verified may run here; deploy it through Git", ref)}
+}
+
+// openRules are the rules for what no GitSync declares: the PolicySets and the
+// TrustPolicies whose admission is not Off.
+type openRules struct {
+	enforce, audit gate.Checker      // their rules alone
+	images         map[string]string // the mode by namespace
+}
+
+// admissionJudge judges what the lock leaves to images and policy. It implements
+// lock.Judge.
+type admissionJudge struct {
+	images *verifiedImages
+	rules  atomic.Pointer[openRules]
+}
+
+// Judge implements lock.Judge. Without rules nothing is wrong; until they are known
+// everything is undetermined.
+func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRequest) []verdict.Finding {
+	rules := j.rules.Load()
+	if rules == nil {
+		return []verdict.Finding{{Stage: verdict.StagePolicy, Reason: verdict.NotReady, Severity: verdict.Undetermined, Message: "the rules are not known yet"}}
+	}
+	w := gate.Write{
+		Operation: string(req.Operation), Group: req.Kind.Group, Kind: req.Kind.Kind,
+		ID: writeID(req), Object: req.Object.Raw, OldObject: req.OldObject.Raw,
+	}
+	enforce, audit := rules.enforce, rules.audit
+	switch rules.images[req.Namespace] {
+	case v1alpha1.ModeEnforce:
+		enforce.Runs = j.images.runs
+	case v1alpha1.ModeAudit:
+		audit.Runs = j.images.runs
+	}
+	findings := enforce.Check(ctx, w)
+	for _, f := range audit.Check(ctx, w) {
+		if f.Severity.Blocks() {
+			f.Severity = verdict.Warn
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// writeID names the object of a request as the gate names objects.
+func writeID(req *admissionv1.AdmissionRequest) string {
+	id := req.Kind.Kind
+	if req.Kind.Group != "" {
+		id += "." + req.Kind.Group
+	}
+	id += "/" + req.Name
+	if req.Namespace != "" && req.Kind.Kind != "Namespace" {
+		id = req.Namespace + "/" + id
+	}
+	return id
+}
+
+// build makes the rules from what is in the cluster. The sets that do not compile
+// keep their last version that did.
+func (j *admissionJudge) build(ctx context.Context, g *gates, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
+	rules := &openRules{images: map[string]string{}}
+	rules.enforce.Secrets, rules.audit.Secrets = secretKeeper{}, secretKeeper{}
+	for mode, checker := range map[string]*gate.Checker{v1alpha1.ModeEnforce: &rules.enforce, v1alpha1.ModeAudit: &rules.audit} {
+		mine := slices.DeleteFunc(slices.Clone(sets), func(p reconcile.PolicyInput) bool { return p.Set.Spec.Admission != mode })
+		if len(mine) == 0 {
+			continue
+		}
+		engine, err := g.engine(ctx, mine)
+		if err != nil {
+			return err
+		}
+		checker.Policies = admissionEvaluator{engine}
+	}
+	for _, t := range trusts {
+		for _, n := range t.Spec.Namespaces {
+			switch t.Spec.Images.Admission {
+			case v1alpha1.ModeEnforce:
+				rules.images[n] = v1alpha1.ModeEnforce
+			case v1alpha1.ModeAudit:
+				if rules.images[n] == "" {
+					rules.images[n] = v1alpha1.ModeAudit
+				}
+			}
+		}
+	}
+	j.rules.Store(rules)
+	return nil
+}
+
+// admissionEvaluator adapts package policy to a gate without a commit.
+type admissionEvaluator struct{ engine *policy.Engine }
+
+func (e admissionEvaluator) ReadsContext() bool { return e.engine.ReadsContext() }
+
+func (e admissionEvaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
+	return e.engine.Evaluate(ctx, policy.Input{
+		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject, ObjectID: in.ID,
+	})
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"strings"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+
+	"gitgate.dev/gitgate/policy/desired"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/apply"
+	"gitgate.dev/gitgate/verify/image"
+	"gitgate.dev/gitgate/webhook/lock"
+)
+
+// lockSink hands what the mirror verified to the lock. It implements
+// [reconcile.Sink].
+type lockSink struct {
+	inventory *lock.Inventory
+	images    *verifiedImages
+	changed   func() // the strictest mode or the versions may be others now
+
+	mu     sync.Mutex
+	states map[types.NamespacedName]lockState
+}
+
+// A lockState is what the lock was told of one GitSync last.
+type lockState struct {
+	former, current string // revisions
+	mode            lock.Mode
+	versions        map[schema.GroupResource]string
+}
+
+// Accept implements [reconcile.Sink]. The lock itself takes what it has for the
+// former state; only where that is another one does it have to be told.
+func (s *lockSink) Accept(l reconcile.Locked) {
+	name := types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}
+	next := lockState{current: l.Current.Revision, mode: lock.Mode(l.Sync.LockMode()), versions: versions(l)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.states[name]
+	if l.Former != nil {
+		next.former = l.Former.Revision
+		known := last.current == next.former || last.former == next.former && last.current == next.current
+		if !known {
+			s.tell(release(l, *l.Former, true))
+		}
+	}
+	s.tell(release(l, l.Current, l.Former == nil))
+	s.images.accept(l)
+	s.states[name] = next
+	s.changed()
+}
+
+func (s *lockSink) tell(r lock.Release) {
+	if err := s.inventory.Accept(r); err != nil {
+		klog.Background().Error(err, "Not everything that Git declares can be locked; writes of the rest are refused", "gitsync", r.Sync.String())
+	}
+}
+
+// Drop implements [reconcile.Sink].
+func (s *lockSink) Drop(name types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inventory.Drop(name)
+	s.images.drop(name)
+	delete(s.states, name)
+	s.changed()
+}
+
+// Synced implements [reconcile.Sink].
+func (s *lockSink) Synced(is bool) {
+	s.inventory.SetSynced(is)
+	s.changed()
+}
+
+// mode is the strictest mode of any lock.
+func (s *lockSink) mode() lock.Mode {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	strictest := lock.Off
+	for _, state := range s.states {
+		if state.mode == lock.Enforce {
+			return lock.Enforce
+		}
+		strictest = state.mode
+	}
+	return strictest
+}
+
+// version is the version in which Git has objects of a resource; empty for none.
+func (s *lockSink) version(gr schema.GroupResource) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := ""
+	for _, state := range s.states {
+		found = max(found, state.versions[gr]) // any, but always the same
+	}
+	return found
+}
+
+func versions(l reconcile.Locked) map[schema.GroupResource]string {
+	out := map[schema.GroupResource]string{}
+	for _, w := range l.Current.Wants {
+		gr := w.Resource.GroupResource()
+		out[gr] = max(out[gr], w.Resource.Version)
+	}
+	return out
+}
+
+// release translates a verified revision.
+func release(l reconcile.Locked, v reconcile.Verified, applied bool) lock.Release {
+	spec := l.Sync.Spec.Lock
+	r := lock.Release{
+		Sync:     types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name},
+		Revision: v.Revision, Mode: lock.Mode(l.Sync.LockMode()), Namespaces: spec.Namespaces,
+		Writer: l.Writer, Applied: applied, Images: []lock.VerifiedImage{},
+	}
+	for _, d := range spec.Delegations {
+		if given, ok := delegation(d); ok {
+			r.Delegations = append(r.Delegations, given)
+		}
+	}
+	for _, w := range v.Wants {
+		r.Objects = append(r.Objects, lockObject(w))
+	}
+	for _, e := range v.Images {
+		r.Images = append(r.Images, lockImage(e))
+	}
+	return r
+}
+
+func lockObject(w apply.Want) lock.Object {
+	return lock.Object{
+		Kind: w.Kind, Resource: w.Resource, Namespace: w.Namespace, Name: w.Name,
+		Manifest: w.Manifest, Desired: w.Desired, Declared: w.Declared,
+		Ignore: w.Ignore, File: w.Source.File, Line: w.Source.Line,
+	}
+}
+
+// delegation translates a delegation. A path that is no JSON pointer, which the API
+// refuses, voids all of it: no path at all would grant more.
+func delegation(d v1alpha1.Delegation) (lock.Delegation, bool) {
+	out := lock.Delegation{Writer: d.Writer}
+	if t := d.Target; t != nil {
+		out.Target = lock.Target(*t)
+	}
+	for _, p := range d.Paths {
+		segments, err := desired.ParsePointer(p)
+		if err != nil {
+			return out, false
+		}
+		out.Paths = append(out.Paths, segments)
+	}
+	return out, len(out.Paths) > 0 || out.Target.Kind != ""
+}
+
+func lockImage(e image.Evidence) lock.VerifiedImage {
+	v := lock.VerifiedImage{Repository: e.Image(), Digest: e.Digest()}
+	if !strings.Contains(e.Reference(), "@") {
+		v.Tag = e.Tag()
+	}
+	return v
+}
