@@ -5,16 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	admissionv1 "k8s.io/api/admission/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-
-	"gitgate.dev/gitgate/webhook/lock"
 )
-
-var _ = admissionv1.Create
 
 // workloads are one of every kind of workload, at a version of their image.
 func workloads(version string) []string {
@@ -197,8 +191,13 @@ func (s *stage) cron() {
 func (s *stage) prune() {
 	s.t.Helper()
 	all := workloads("1")
-	s.deploy("3", func(r *lock.Release) {}, all[:5]...)
+	s.deploy("3", nil, all[:5]...)
 	policies := []metav1.DeletionPropagation{metav1.DeletePropagationForeground, metav1.DeletePropagationBackground}
+	for _, text := range workloads("2") { // the Jobs of the release between
+		if strings.Contains(text, "kind: Job") {
+			all = append(all, text)
+		}
+	}
 	for i, text := range all[5:] {
 		obj := parse(s.t, text)
 		gvr := resourceOf(obj)
@@ -212,5 +211,4 @@ func (s *stage) prune() {
 		list, err := s.cluster.Client().CoreV1().Pods("shop").List(s.t.Context(), metav1.ListOptions{})
 		return err == nil && len(list.Items) == 0
 	})
-	_ = types.NamespacedName{}
 }

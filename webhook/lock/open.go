@@ -17,10 +17,8 @@ func (r *review) open() ruling {
 		switch {
 		case !f.Severity.Blocks():
 			g.warnings = append(g.warnings, warning("gitgate: "+string(f.Reason)+": "+f.Message)...)
-		case g.allowed:
+		case g.allowed || g.pending && !passing[f.Reason]: // what is final counts first
 			g.allowed, g.reason, g.pending = false, f.Reason, passing[f.Reason]
-		default:
-			g.pending = g.pending && passing[f.Reason]
 		}
 		g.findings = append(g.findings, f)
 	}

@@ -141,7 +141,7 @@ func TestSystem(t *testing.T) {
 		"Own/Exec":          {"Nobody reaches into them.", try{user: alice, op: admissionv1.Connect, sub: "exec", resource: podResource, ns: system, name: "gitgate-webhook-1-x", new: `{apiVersion: v1, kind: PodExecOptions}`}, verdict.NoGrant},
 		"Own/PodDelete":     {"A Pod may go, for it comes back.", try{user: alice, op: admissionv1.Delete, old: pod}, ""},
 		"Own/Secret":        {"Credentials of GitSyncs are people's.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: v1, kind: Secret, metadata: {name: git-auth, namespace: gitgate-system}}`}, ""},
-		"Own/Certificate":   {"Our certificates are ours.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: v1, kind: Secret, metadata: {name: gitgate-webhook-tls, namespace: gitgate-system}}`}, verdict.NotInGit},
+		"Own/Certificate":   {"Our certificates are ours.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: v1, kind: Secret, metadata: {name: gitgate-webhook-certs, namespace: gitgate-system}}`}, verdict.NotInGit},
 		"Own/Role":          {"And what we may do.", try{user: alice, op: admissionv1.Delete, old: `{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, metadata: {name: gitgate-webhook}}`}, verdict.NotInGit},
 		"K27/Slice":         {"The traffic of a Service of Git's.", try{user: alice, op: admissionv1.Create, new: slice}, verdict.NotDerived},
 		"Slice":             {"Its controller says where it goes.", try{user: controller("endpointslice-controller"), op: admissionv1.Create, new: slice}, ""},
