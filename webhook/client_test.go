@@ -58,13 +58,15 @@ func TestAnswers(t *testing.T) {
 		webhook: func(c *webhook.Config) { c.Decisions = log },
 	})
 	r.start(log.Start)
+	must(t, r.cluster.EnsureNamespace(t.Context(), "team-shop"))
 	sync := types.NamespacedName{Namespace: "team-shop", Name: "shop"}
 	const message = "ConfigMap default/x: data.k is \"a\" in Git (app/cm.yaml:4), not \"b\": change it in Git"
 	answers := map[string]lock.Answer{
 		"denied": {Reason: verdict.ContentMismatch, Message: message, Sync: sync, Revision: "main@sha1:abc", Mode: lock.Enforce, Matched: lock.MatchedManaged,
 			Findings: []verdict.Finding{{Stage: verdict.StageAdmission, Reason: verdict.ContentMismatch, Severity: verdict.Deny, Message: "differs", Field: "data.k"}}},
-		"zero":    {},
-		"audited": {Allowed: true, Mode: lock.Audit, Reason: verdict.ContentMismatch, Warnings: []string{"would be\nrefused: data.k"}, Sync: sync},
+		"zero": {},
+		"audited": {Allowed: true, Mode: lock.Audit, Reason: verdict.ContentMismatch, Warnings: []string{"would be\nrefused: data.k"}, Sync: sync,
+			Findings: []verdict.Finding{{Stage: verdict.StageAdmission, Reason: verdict.ContentMismatch, Severity: verdict.Deny, Message: "would be\nrefused: data.k"}}},
 		"granted": {Allowed: true, Grant: "fix-42", Matched: lock.MatchedManaged},
 	}
 	r.decider.set(forConfigMaps(func(_ context.Context, req *admissionv1.AdmissionRequest) lock.Answer {
@@ -122,6 +124,18 @@ func TestAnswers(t *testing.T) {
 		}
 		if !byName["audited"].Allowed || byName["granted"].Grant != "fix-42" || byName["panic"].Reason != verdict.Internal {
 			t.Errorf("decisions = %+v", byName)
+		}
+	})
+	t.Run("Events", func(t *testing.T) {
+		for reason, tc := range map[string]struct{ namespace, regarding, note string }{
+			"Denied":         {"team-shop", "GitSync", "alice: create configmaps default/denied: " + message},
+			"WouldDeny":      {"team-shop", "GitSync", "alice: create configmaps default/audited: would be\nrefused: data.k"},
+			"BreakGlassUsed": {system, "Namespace", "alice: create configmaps default/granted, by break-glass grant fix-42"},
+		} {
+			e := r.event(tc.namespace, reason)
+			if e.Regarding.Kind != tc.regarding || e.Note != tc.note || e.Type != "Warning" || e.Action != "Create" {
+				t.Errorf("%s: %+v\nwant note %q", reason, e, tc.note)
+			}
 		}
 	})
 	t.Run("Audit", func(t *testing.T) {

@@ -12,13 +12,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 
 	"gitgate.dev/gitgate/test/testkit/cluster"
 	"gitgate.dev/gitgate/webhook"
@@ -74,6 +77,7 @@ var webhookRules = []rbacv1.PolicyRule{
 	{APIGroups: []string{"apiextensions.k8s.io"}, Verbs: []string{"list", "watch"}, Resources: []string{"customresourcedefinitions"}},
 	{APIGroups: []string{"apiregistration.k8s.io"}, Verbs: []string{"list", "watch"}, Resources: []string{"apiservices"}},
 	{APIGroups: []string{""}, Verbs: []string{"create"}, Resources: []string{"secrets"}},
+	{APIGroups: []string{"events.k8s.io"}, Verbs: []string{"create", "patch", "update"}, Resources: []string{"events"}},
 	{APIGroups: []string{""}, Verbs: []string{"get", "watch", "update"}, Resources: []string{"secrets"}, ResourceNames: []string{tlsSecret}},
 }
 
@@ -125,7 +129,8 @@ func newRig(t testing.TB, o options) *rig {
 	meta, err := metadata.NewForConfig(r.cluster.ConfigFor(webhookUser, "system:serviceaccounts"))
 	must(t, err)
 	rc := registration.Config{
-		Client: r.own, Metadata: meta, Namespace: system, Secret: tlsSecret, URL: "https://" + r.address + webhook.Path,
+		Recorder: r.recorder(),
+		Client:   r.own, Metadata: meta, Namespace: system, Secret: tlsSecret, URL: "https://" + r.address + webhook.Path,
 		Bundle: r.certs.Bundle, Refresh: r.certs.Sync, Ready: r.ready.Load, Mode: func() lock.Mode { return r.mode.Load().(lock.Mode) },
 		Metrics: r.registry,
 	}
@@ -165,6 +170,7 @@ func (r *rig) serve(listener net.Listener, change func(*webhook.Config)) {
 		Listener: listener, Certificates: r.certs, Decider: r.decider, Ready: r.ready.Load,
 		Metrics: webhook.NewMetrics(prometheus.WrapRegistererWithPrefix("", prometheus.NewRegistry()), webhook.Gauges{}),
 	}
+	c.Events = webhook.NewEvents(r.recorder(), system)
 	if change != nil {
 		change(&c)
 	}
@@ -191,6 +197,34 @@ func (r *rig) revive() {
 	listener, err := net.Listen("tcp", r.address)
 	must(r.t, err)
 	r.serve(listener, nil)
+}
+
+// recorder writes events as the webhook's account.
+func (r *rig) recorder() events.EventRecorder {
+	b := events.NewBroadcaster(&events.EventSinkImpl{Interface: r.own.EventsV1()})
+	must(r.t, b.StartRecordingToSinkWithContext(r.t.Context()))
+	r.t.Cleanup(b.Shutdown)
+	return b.NewRecorder(scheme.Scheme, "gitgate-webhook")
+}
+
+// event waits for an event of a reason in a namespace.
+func (r *rig) event(namespace, reason string) eventsv1.Event {
+	r.t.Helper()
+	var found eventsv1.Event
+	eventually(r.t, "event "+reason, func(ctx context.Context) bool {
+		list, err := r.cluster.Client().EventsV1().Events(namespace).List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false
+		}
+		for _, e := range list.Items {
+			if e.Reason == reason {
+				found = e
+				return true
+			}
+		}
+		return false
+	})
+	return found
 }
 
 // start runs something until the test ends.

@@ -148,6 +148,9 @@ func TestAttack_K20(t *testing.T) {
 			}
 		})
 	}
+	if e := r.event("default", "RegistrationRestored"); !strings.Contains(e.Note, "was restored") {
+		t.Errorf("event = %+v", e)
+	}
 	if n := metricSum(t, r.registry, "gitgate_registration_restorations_total"); n < 16 {
 		t.Errorf("%v restorations counted, want 16", n)
 	}
