@@ -50,6 +50,7 @@ var phases = []phase{
 	{"drift", (*bench).measureDrift},
 	{"memory", (*bench).measureMemory},
 	{"policy", (*bench).measurePolicy},
+	{"resync", (*bench).measureResync}, // starts gitgate anew
 }
 
 func phaseNames() []string {

@@ -44,10 +44,7 @@ func newGitgate(ctx context.Context, w *world, binary string) (*tool, error) {
 	if err := w.cluster.KubeconfigFor(kubeconfig, "gitgate"); err != nil {
 		return nil, err
 	}
-	p, err := startProcess("gitgate", filepath.Join(w.logs, "gitgate.log"), binary, nil,
-		"serve", "--kubeconfig", kubeconfig, "--namespace", gitgateNamespace, "--data-dir", filepath.Join(w.dir, "gitgate"),
-		"--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--leader-elect=false",
-		"--decision-log", filepath.Join(w.logs, "decisions.jsonl"), "--allow-loopback-http")
+	p, err := startGitgate(w, binary)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +53,15 @@ func newGitgate(ctx context.Context, w *world, binary string) (*tool, error) {
 		gvr:    v1alpha1.GroupVersion.WithResource("gitsyncs"),
 		driver: &gitgateDriver{client: w.client, git: w.git, key: key, repos: map[string]*gitrepo.Repo{}},
 	}, nil
+}
+
+// startGitgate starts gitgate serve with the kubeconfig that is there already.
+func startGitgate(w *world, binary string, flags ...string) (*process, error) {
+	return startProcess("gitgate", filepath.Join(w.logs, "gitgate.log"), binary, nil, append([]string{
+		"serve", "--kubeconfig", filepath.Join(w.dir, "gitgate.kubeconfig"), "--namespace", gitgateNamespace,
+		"--data-dir", filepath.Join(w.dir, "gitgate"),
+		"--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--leader-elect=false",
+		"--decision-log", filepath.Join(w.logs, "decisions.jsonl"), "--allow-loopback-http"}, flags...)...)
 }
 
 // putPolicySet creates the policies of every site.
