@@ -55,6 +55,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, http.StatusBadRequest, "review")
 		return
 	}
+	s.reached.Store(true)
 	answer := s.decide(r.Context(), req, held)
 	took := time.Since(start)
 	s.record(req, answer, start, took)

@@ -95,6 +95,7 @@ type rig struct {
 	ready     atomic.Bool
 	address   string
 
+	handler    atomic.Pointer[webhook.Server]
 	stopServer func()
 	server     *sync.WaitGroup
 }
@@ -132,7 +133,7 @@ func newRig(t testing.TB, o options) *rig {
 		Recorder: r.recorder(),
 		Client:   r.own, Metadata: meta, Namespace: system, Secret: tlsSecret, URL: "https://" + r.address + webhook.Path,
 		Bundle: r.certs.Bundle, Refresh: r.certs.Sync, Ready: r.ready.Load, Mode: func() lock.Mode { return r.mode.Load().(lock.Mode) },
-		Metrics: r.registry,
+		Metrics: r.registry, Reached: func() bool { return r.handler.Load().Reached() },
 	}
 	if o.config != nil {
 		o.config(&rc)
@@ -176,6 +177,7 @@ func (r *rig) serve(listener net.Listener, change func(*webhook.Config)) {
 	}
 	s, err := webhook.New(c)
 	must(r.t, err)
+	r.handler.Store(s)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.server.Go(func() {
 		if err := s.Start(ctx); err != nil {

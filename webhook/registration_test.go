@@ -2,15 +2,25 @@ package webhook_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
 
 	arv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/metadata"
 
 	"gitgate.dev/gitgate/test/testkit/cluster"
+	"gitgate.dev/gitgate/webhook"
+	"gitgate.dev/gitgate/webhook/certs"
 	"gitgate.dev/gitgate/webhook/lock"
 	"gitgate.dev/gitgate/webhook/registration"
 )
@@ -224,4 +234,145 @@ func TestModes(t *testing.T) {
 	if n := metricSum(t, r.registry, "gitgate_registration_restorations_total"); n != 0 {
 		t.Errorf("%v restorations counted, where nobody but us changed anything", n)
 	}
+}
+
+// TestUnreachable does not lock a cluster whose API server cannot reach the
+// webhook, and locks it once it can.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{idle: true})
+	r.kill()
+	r.ready.Store(true)
+	must(t, r.certs.Sync(t.Context()))
+	eventually(t, "the trial", func(ctx context.Context) bool {
+		live, err := r.configuration(ctx)
+		return err == nil && *live.Webhooks[0].FailurePolicy == arv1.Ignore && metricSum(t, r.registry, "gitgate_registration_unproven_total") > 3
+	})
+	_, err := r.alice.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("free"), metav1.CreateOptions{})
+	must(t, err)
+	r.revive()
+	eventually(t, "Enforce", func(ctx context.Context) bool {
+		live, err := r.configuration(ctx)
+		return err == nil && *live.Webhooks[0].FailurePolicy == arv1.Fail
+	})
+	// Once it enforces, being out of reach changes nothing.
+	r.kill()
+	eventually(t, "writes being refused", func(ctx context.Context) bool {
+		_, err := r.alice.CoreV1().ConfigMaps("default").Create(ctx, configMap("refused"), metav1.CreateOptions{DryRun: dryRun})
+		return err != nil && strings.Contains(err.Error(), "failed calling webhook")
+	})
+	must(t, r.alice.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), registration.Name, metav1.DeleteOptions{}))
+	eventually(t, "restoration", func(ctx context.Context) bool {
+		live, err := r.configuration(ctx)
+		return err == nil && *live.Webhooks[0].FailurePolicy == arv1.Fail
+	})
+}
+
+// TestReplicas runs a second replica: both want the same, and nobody writes
+// without need.
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{})
+	meta, err := metadata.NewForConfig(r.cluster.ConfigFor(webhookUser, "system:serviceaccounts"))
+	must(t, err)
+	managed, err := certs.NewManaged(certs.Config{Secrets: r.own.CoreV1().Secrets(system), Name: tlsSecret, Hosts: []string{"127.0.0.1"}})
+	must(t, err)
+	must(t, managed.Sync(t.Context()))
+	registry := prometheus.NewRegistry()
+	second, err := registration.New(registration.Config{
+		Client: r.own, Metadata: meta, Namespace: system, Secret: tlsSecret, URL: "https://" + r.address + webhook.Path,
+		Bundle: managed.Bundle, Refresh: managed.Sync, Ready: func() bool { return true }, Mode: func() lock.Mode { return lock.Enforce },
+		Metrics: registry,
+	})
+	must(t, err)
+	r.start(second.Start)
+	time.Sleep(2 * time.Second)
+	before := r.versions(t)
+	time.Sleep(4 * time.Second)
+	if after := r.versions(t); after != before {
+		t.Errorf("the replicas write what is there already:\n%s\n%s", before, after)
+	}
+	must(t, r.alice.AdmissionregistrationV1().ValidatingWebhookConfigurations().Delete(t.Context(), registration.Name, metav1.DeleteOptions{}))
+	eventually(t, "restoration", func(ctx context.Context) bool {
+		_, err := r.configuration(ctx)
+		return err == nil
+	})
+	time.Sleep(2 * time.Second)
+	restored := metricSum(t, r.registry, "gitgate_registration_restorations_total") + metricSum(t, registry, "gitgate_registration_restorations_total")
+	if restored != 1 {
+		t.Errorf("restored %v times, want once by either replica", restored)
+	}
+}
+
+// versions are the resource versions of all that we installed.
+func (r *rig) versions(t *testing.T) string {
+	t.Helper()
+	live, err := r.configuration(t.Context())
+	must(t, err)
+	out := live.ResourceVersion
+	policies, err := r.cluster.Client().AdmissionregistrationV1().ValidatingAdmissionPolicies().List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	for _, p := range policies.Items {
+		out += " " + p.ResourceVersion
+	}
+	return out
+}
+
+// TestPinsFollowDefinitions pins a resource as soon as it is served in a second
+// version, and no longer when it is not.
+func TestPinsFollowDefinitions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{config: func(c *registration.Config) {
+		c.Versions = func(gr schema.GroupResource) string {
+			if gr.Resource == "widgets" {
+				return "v1"
+			}
+			return ""
+		}
+	}})
+	definition := func(v2 bool) string {
+		version := func(name string, served, storage bool) string {
+			return fmt.Sprintf(`{"name":%q,"served":%t,"storage":%t,"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}`, name, served, storage)
+		}
+		return `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"widgets.example.com"},"spec":{"group":"example.com","scope":"Namespaced",` +
+			`"names":{"plural":"widgets","kind":"Widget"},"versions":[` + version("v1", true, true) + `,` + version("v2", v2, false) + `]}}`
+	}
+	apply := func(v2 bool) {
+		must(t, r.alice.CoreV1().RESTClient().Patch(types.ApplyPatchType).AbsPath("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.example.com").
+			Param("fieldManager", "t").Body([]byte(definition(v2))).Do(t.Context()).Error())
+	}
+	pinned := func(want string) func(context.Context) bool {
+		return func(ctx context.Context) bool {
+			live, err := r.configuration(ctx)
+			if err != nil {
+				return false
+			}
+			got := ""
+			for _, rule := range live.Webhooks[0].Rules {
+				if rule.Resources[0] == "widgets" {
+					got = rule.APIVersions[0]
+				}
+			}
+			excluded := strings.Contains(live.Webhooks[1].MatchConditions[len(live.Webhooks[1].MatchConditions)-1].Expression, "'example.com/widgets'")
+			return got == want && excluded == (want != "")
+		}
+	}
+	apply(false)
+	eventually(t, "no pin for one version", pinned(""))
+	apply(true)
+	eventually(t, "the pin", pinned("v1"))
+	var seen atomic.Value
+	r.decider.set(func(_ context.Context, req *admissionv1.AdmissionRequest) lock.Answer {
+		if req.Resource.Resource == "widgets" {
+			seen.Store(req.Kind.Version)
+		}
+		return lock.Answer{Allowed: true}
+	})
+	eventually(t, "a review in the pinned version", func(ctx context.Context) bool {
+		err := r.alice.CoreV1().RESTClient().Post().AbsPath("/apis/example.com/v2/namespaces/default/widgets").Param("dryRun", "All").
+			SetHeader("Content-Type", "application/json").Body([]byte(`{"apiVersion":"example.com/v2","kind":"Widget","metadata":{"name":"w"}}`)).Do(ctx).Error()
+		return err == nil && seen.Load() == "v1"
+	})
+	apply(false)
+	eventually(t, "the pin being gone", pinned(""))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,6 +37,7 @@ type Server struct {
 	// turns are the decisions that may be made at once, queue those that may wait
 	// or be made, memory the bytes that reviews may take.
 	turns, queue, memory *semaphore.Weighted
+	reached              atomic.Bool
 }
 
 // New checks c and returns a server that is not started.
@@ -58,6 +60,10 @@ func New(c Config) (*Server, error) {
 
 // NeedLeaderElection is false: every replica answers.
 func (s *Server) NeedLeaderElection() bool { return false }
+
+// Reached reports whether a review has ever arrived. Registration asks, lest it
+// locks a cluster whose API server cannot reach us.
+func (s *Server) Reached() bool { return s.reached.Load() }
 
 // CheckReady is a readiness check for controller-runtime's healthz: there is a
 // certificate to serve, and decisions can be made.

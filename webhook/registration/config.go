@@ -64,6 +64,12 @@ type Config struct {
 	// be made while the webhook is down.
 	OwnPods func() []Template
 
+	// Reached reports whether the API server has ever asked this replica. Until it
+	// has, Enforce is installed as Audit is: an API server that cannot reach the
+	// webhook would refuse every write. Where Enforce is in force already, nobody
+	// asks. Nil means to go ahead.
+	Reached func() bool
+
 	// RelaxAfter is how long this replica must have wanted a laxer mode before it
 	// takes effect. Zero means DefaultRelaxAfter.
 	RelaxAfter time.Duration

@@ -11,6 +11,7 @@ type metrics struct {
 	mode         prometheus.Gauge
 	restorations *prometheus.CounterVec
 	failures     prometheus.Counter
+	probes       prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -29,7 +30,11 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "gitgate_registration_failures_total", Help: "Rounds in which the registration could not be put in place.",
 		}),
 	}
-	r.MustRegister(m.mode, m.restorations, m.failures)
+	m.probes = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gitgate_registration_unproven_total",
+		Help: "Looks at which Enforce had to wait, because the API server had not reached the webhook yet.",
+	})
+	r.MustRegister(m.mode, m.restorations, m.failures, m.probes)
 	return m
 }
 
@@ -48,5 +53,11 @@ func (m *metrics) restored(kind, was string) {
 func (m *metrics) failed() {
 	if m != nil {
 		m.failures.Inc()
+	}
+}
+
+func (m *metrics) unproven() {
+	if m != nil {
+		m.probes.Inc()
 	}
 }

@@ -2,11 +2,13 @@ package registration
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	arv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -207,6 +209,7 @@ func (r *Registrar) round(ctx context.Context) error {
 		return err
 	}
 	r.metrics.inPlace(mode)
+	r.prove(ctx)
 	return nil
 }
 
@@ -233,7 +236,7 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 	if rank(want) >= rank(r.mode) || !r.cfg.Ready() {
 		r.laxer = ""
 		if rank(want) > rank(r.mode) && r.cfg.Ready() {
-			r.mode = normal(want)
+			r.mode = r.provable(normal(want))
 		}
 		return r.mode
 	}
@@ -244,6 +247,31 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 		r.mode, r.laxer = normal(want), ""
 	}
 	return r.mode
+}
+
+// provable returns mode, or Audit for as long as it is not proven that the API
+// server reaches the webhook.
+func (r *Registrar) provable(mode lock.Mode) lock.Mode {
+	if mode == lock.Enforce && r.cfg.Reached != nil && !r.cfg.Reached() {
+		return lock.Audit
+	}
+	return mode
+}
+
+// prove makes the API server ask, if that is still to be proven: by a dry run
+// whose answer does not matter.
+func (r *Registrar) prove(ctx context.Context) {
+	if r.mode != lock.Audit || rank(r.cfg.Mode()) != rank(lock.Enforce) || r.provable(lock.Enforce) == lock.Enforce {
+		return
+	}
+	r.metrics.unproven()
+	_, err := r.cfg.Client.CoreV1().Secrets(r.cfg.Namespace).Create(ctx,
+		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "gitgate-webhook-probe"}},
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if !r.cfg.Reached() {
+		logr.FromContextOrDiscard(ctx).Info("The API server does not reach the webhook yet: nothing is enforced", "probe", fmt.Sprint(err))
+	}
+	r.notify()
 }
 
 // rank orders modes; what is not known enforces.
