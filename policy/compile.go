@@ -70,7 +70,7 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 	if out.enforcement == "" {
 		out.enforcement = Deny
 	}
-	if out.reads = collectReads(c); opts.ReadWholeInput {
+	if out.reads = collectReads(rulesOf(c)); opts.ReadWholeInput {
 		out.reads = &readPaths{all: true}
 	}
 	if err := out.buildPlans(); err != nil {
@@ -78,6 +78,15 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 		return nil
 	}
 	return out
+}
+
+// rulesOf lists all rules.
+func rulesOf(c *ast.Compiler) []*ast.Rule {
+	var rules []*ast.Rule
+	for _, name := range slices.Sorted(maps.Keys(c.Modules)) {
+		rules = append(rules, c.Modules[name].Rules...)
+	}
+	return rules
 }
 
 func checkSet(s Set, opts Options, bad *problems) {

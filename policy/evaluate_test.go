@@ -287,7 +287,9 @@ func TestReadsContext(t *testing.T) {
 		`deny contains "x" if input.operation == "a"`:                  true,
 		`deny contains "x" if input.commit.sha == ""`:                  true,
 		`deny contains "x" if input.oldObject`:                         true,
-		`deny contains "x" if { some k in ["a"]; input[k] }`:           true,
+		`deny contains "x" if { some k in ["a"]; input[k] }`:           false,
+		`deny contains "x" if { some k in ["a", "commit"]; input[k] }`: true,
+		`deny contains "x" if { some k in input.object.a; input[k] }`:  true,
 		`deny contains "x" if object.get(input, "images", []) == []`:   true,
 		"deny contains \"x\" if p\np if input.namespace.metadata.name": true,
 	} {

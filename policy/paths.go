@@ -12,13 +12,22 @@ type readPaths struct {
 	any  *readPaths            // members by a key not known before, and elements of arrays
 }
 
-// collectReads walks the compiled rules for every reference to input. Wherever
-// it cannot tell which part is read, it takes the whole.
-func collectReads(c *ast.Compiler) *readPaths {
+// collectReads finds out what the compiled rules read of the input. Wherever it
+// cannot tell which part is read, it takes the whole.
+func collectReads(rules []*ast.Rule) *readPaths {
+	if reads, ok := flowReads(rules); ok {
+		return reads
+	}
+	return mentionedReads(rules)
+}
+
+// mentionedReads takes every reference to the input for one that reads all that
+// it names.
+func mentionedReads(rules []*ast.Rule) *readPaths {
 	root := &readPaths{}
-	for _, mod := range c.Modules {
+	for _, rule := range rules {
 		heads := map[*ast.Term]bool{}
-		ast.WalkTerms(mod, func(t *ast.Term) bool {
+		ast.WalkTerms(rule, func(t *ast.Term) bool {
 			switch v := t.Value.(type) {
 			case ast.Ref:
 				if v.HasPrefix(ast.InputRootRef) {
