@@ -36,10 +36,11 @@ gitgate shows what was changed as a patch to commit, and puts back what Git says
   list      what is in force, and for how long
   revoke    end a grant before its time
 
-No grant opens gitgate itself: its kinds, its namespace, its RBAC, webhook
-configurations and admission policies, nor what mints an identity. A grant to
-create Pods or to exec into them hands out what their service accounts may do.
-Whoever may impersonate a user of a grant can use it as well.`,
+No grant opens gitgate itself: its kinds but for GitSyncs, whose lock it may take
+off, its namespace, its RBAC, webhook configurations and admission policies, nor
+what mints an identity. A grant to create Pods or to exec into them hands out
+what their service accounts may do. Whoever may impersonate a user of a grant
+can use it as well.`,
 		Example: `  # who is on call asks, two people sign, anybody applies
   gitgate breakglass request --as oscar@example.com --verb update --resource deployments.apps \
     --namespace shop --name web --reason "INC-17: checkout is down" --for 1h --file inc-17.yaml

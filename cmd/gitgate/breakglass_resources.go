@@ -37,6 +37,7 @@ var builtinResources = map[string]builtinResource{
 	"priorityclasses":           {"scheduling.k8s.io", false},
 	"customresourcedefinitions": {"apiextensions.k8s.io", false},
 	"apiservices":               {"apiregistration.k8s.io", false},
+	"gitsyncs":                  {"gitgate.dev", true},
 }
 
 // grantNotes says what a grant opens beyond what its words say.
@@ -57,6 +58,8 @@ func grantNotes(g *v1alpha1.BreakGlassGrant) []string {
 			notes = append(notes, "deleting a namespace deletes all that is in it")
 		case createsPods(r) && (slices.Contains(g.Verbs, "create") || slices.Contains(g.Verbs, "update")):
 			notes = append(notes, "who can write "+main+" can run any image, as any service account of the namespace")
+		case r.Group == v1alpha1.GroupVersion.Group && main == "gitsyncs":
+			notes = append(notes, "who can write a GitSync can take its lock off, and say which commits of which trusted repository it follows")
 		case main == "customresourcedefinitions" && slices.Contains(g.Verbs, "delete"):
 			notes = append(notes, "deleting a CustomResourceDefinition deletes all its objects")
 		}

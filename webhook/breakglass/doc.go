@@ -24,12 +24,14 @@
 //
 // # What no grant opens
 //
-// A grant never covers what makes gitgate gitgate: its kinds but for GitSyncs, by which locks are taken off, its namespace, its
+// A grant never covers what makes gitgate gitgate: its kinds, its namespace, its
 // RBAC, CustomResourceDefinitions and APIServices, nor webhook configurations
 // and admission policies; and nothing that mints an identity: tokens of service
 // accounts, token Secrets, certificates, and nodes/proxy, which reaches into every
-// Pod of a node. A grant to create Pods or to exec into them still hands out what
-// the service accounts of those Pods may do; signers ought to know.
+// Pod of a node. GitSyncs alone it may open, in gitgate's namespace too, for so a
+// lock is taken off when nothing else helps; whom they trust, TrustPolicies say. A
+// grant to create Pods or to exec into them still hands out what the service
+// accounts of those Pods may do; signers ought to know.
 //
 // # Who asks
 //

@@ -113,8 +113,8 @@ func (b *Book) fits(g *v1alpha1.BreakGlass, payload []byte) error {
 		return fmt.Errorf("it is for the cluster %s, and this is %s", grant.Cluster, b.cfg.Cluster)
 	case g.Name != Name(payload):
 		return fmt.Errorf("a grant of this content must have the name %s", Name(payload))
-	case slices.Contains(grant.Namespaces, b.cfg.System):
-		return fmt.Errorf("no grant opens gitgate's own namespace %s", b.cfg.System)
+	case slices.Contains(grant.Namespaces, b.cfg.System) && slices.ContainsFunc(grant.Resources, notGitSync):
+		return fmt.Errorf("no grant opens gitgate's own namespace %s, but for gitsyncs.gitgate.dev", b.cfg.System)
 	case len(g.Spec.Signatures) > maxSignatures:
 		return fmt.Errorf("it has %d signatures, more than %d", len(g.Spec.Signatures), maxSignatures)
 	}

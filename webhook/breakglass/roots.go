@@ -41,6 +41,8 @@ func isGitSync(group, resource, subresource string) bool {
 	return group == v1alpha1.GroupVersion.Group && resource == "gitsyncs" && subresource == ""
 }
 
+func notGitSync(r v1alpha1.BreakGlassResource) bool { return !isGitSync(r.Group, r.Resource, "") }
+
 // root says why no grant covers this very request, or nothing. What cannot be
 // read counts as a root.
 func (b *Book) root(req *admissionv1.AdmissionRequest) string {

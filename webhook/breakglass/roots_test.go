@@ -17,8 +17,7 @@ import (
 // TestAttack_NoGrantOpensRoots: such resources cannot even be asked for.
 func TestAttack_NoGrantOpensRoots(t *testing.T) {
 	for id, resource := range map[string]string{
-		"GitSync":     "gitsyncs.gitgate.dev",
-		"TrustPolicy": "trustpolicies.gitgate.dev", "Status": "gitsyncs.gitgate.dev/status", "Grants": "breakglasses.gitgate.dev",
+		"TrustPolicy": "trustpolicies.gitgate.dev", "Policies": "policysets.gitgate.dev", "Status": "gitsyncs.gitgate.dev/status", "Grants": "breakglasses.gitgate.dev",
 		"K20/Validating": "validatingwebhookconfigurations.admissionregistration.k8s.io",
 		"K20/Mutating":   "mutatingwebhookconfigurations.admissionregistration.k8s.io",
 		"K20/Policies":   "validatingadmissionpolicies.admissionregistration.k8s.io",
@@ -93,6 +92,32 @@ func named(object, name string) runtime.RawExtension {
 		rest = "," + rest
 	}
 	return runtime.RawExtension{Raw: []byte(`{"metadata":{"name":"` + name + `"}` + rest)}
+}
+
+// TestGitSyncsCanBeOpened: a lock that cannot be taken off otherwise.
+func TestGitSyncsCanBeOpened(t *testing.T) {
+	gitsyncs := v1alpha1.BreakGlassResource{Group: "gitgate.dev", Resource: "gitsyncs"}
+	update := request(func(r *req) {
+		r.Resource, r.Namespace = metav1.GroupVersionResource{Group: "gitgate.dev", Version: "v1alpha1", Resource: "gitsyncs"}, testSystem
+	})
+	for name, tc := range map[string]struct {
+		reason    string
+		resources []v1alpha1.BreakGlassResource
+		want      bool
+	}{
+		"Alone":  {"It takes the lock off.", []v1alpha1.BreakGlassResource{gitsyncs}, true},
+		"Beside": {"Our namespace would open to more.", []v1alpha1.BreakGlassResource{gitsyncs, {Resource: "secrets"}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			err := s.book.Set(s.sign(grant(func(g *v1alpha1.BreakGlassGrant) {
+				g.Namespaces, g.Resources = []string{testSystem}, tc.resources
+			}), s.alice, s.bob))
+			if (err == nil) != tc.want || s.covers(update) != tc.want {
+				t.Errorf("%s\nSet() = %v, covered: %t, want %t", tc.reason, err, s.covers(update), tc.want)
+			}
+		})
+	}
 }
 
 func TestAttack_K18_TokenSecrets(t *testing.T) {
