@@ -30,7 +30,7 @@ func TestRequestsAreCounted(t *testing.T) {
 	}
 	log := &auditLog{path: c.AuditLog()}
 	from := time.Now()
-	if _, err := bareApply(ctx, c.ConfigFor("floor", "system:masters"), objects); err != nil {
+	if _, err := bareApply(ctx, c.ConfigFor("floor", "system:masters"), objects, false); err != nil {
 		t.Fatal(err)
 	}
 	to := time.Now()

@@ -43,8 +43,9 @@ func resourceOf(u *unstructured.Unstructured) schema.GroupVersionResource {
 	}[u.GetKind()]
 }
 
-// bareApply applies objects and reads nothing of the answers.
-func bareApply(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) (time.Duration, error) {
+// bareApply applies objects, or only asks what would become of them, and reads
+// nothing of the answers.
+func bareApply(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured, dryRun bool) (time.Duration, error) {
 	client, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return 0, err
@@ -65,9 +66,12 @@ func bareApply(ctx context.Context, config *rest.Config, objects []*unstructured
 	for range floorWorkers {
 		workers.Go(func() {
 			for r := range requests {
-				err := client.RESTClient().Patch(types.ApplyPatchType).AbsPath(r.path).
-					Param("fieldManager", "bench").Param("force", "true").Body(r.body).Do(ctx).Error()
-				if err != nil {
+				q := client.RESTClient().Patch(types.ApplyPatchType).AbsPath(r.path).
+					Param("fieldManager", "bench").Param("force", "true").Body(r.body)
+				if dryRun {
+					q.Param("dryRun", "All")
+				}
+				if err := q.Do(ctx).Error(); err != nil {
 					cancel(err)
 					return
 				}
