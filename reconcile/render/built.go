@@ -51,7 +51,7 @@ func plainNode(n *yamlv3.Node) bool {
 	}
 	for i, child := range n.Content {
 		// A key that is not a string, or a merge, is for the reader to judge.
-		if key := n.Kind == yamlv3.MappingNode && i%2 == 0; key && (child.Kind != yamlv3.ScalarNode || child.ShortTag() != "!!str") {
+		if key := n.Kind == yamlv3.MappingNode && i%2 == 0; key && (child.Kind != yamlv3.ScalarNode || child.ShortTag() != "!!str" || child.Value == "<<") {
 			return false
 		}
 		if !plainNode(child) {
@@ -62,20 +62,24 @@ func plainNode(n *yamlv3.Node) bool {
 }
 
 func plainScalar(n *yamlv3.Node) bool {
+	text := n.Tag == "" || n.Tag == "!!str"
 	switch n.Style {
 	case yamlv3.DoubleQuotedStyle:
-		return (n.Tag == "" || n.Tag == "!!str") && utf8.ValidString(n.Value)
-	case 0, yamlv3.SingleQuotedStyle:
-	default:
-		return false
+		return text && utf8.ValidString(n.Value)
+	case yamlv3.SingleQuotedStyle:
+		return text && printable(n.Value) // quotes would win over another tag
+	case 0:
+		switch n.ShortTag() {
+		case "!!str", "!!int", "!!float", "!!bool", "!!null":
+			return n.Value != "" && printable(n.Value)
+		}
 	}
-	switch n.ShortTag() {
-	case "!!str", "!!int", "!!float", "!!bool", "!!null":
-	default:
-		return false
-	}
-	for i := range len(n.Value) {
-		if n.Value[i] < ' ' || n.Value[i] > '~' {
+	return false
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
 			return false
 		}
 	}

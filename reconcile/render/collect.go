@@ -29,6 +29,7 @@ type collector struct {
 	weights map[string]weight    // by directory
 	stack   []string             // directories being included
 	copies  int                  // JSON patch operations that copy
+	batch   int                  // objects to give kustomize at once, see batchSize
 }
 
 // An input is one file that a kustomization uses, as kustomize will see it.
@@ -53,7 +54,10 @@ type weight struct{ builds, objects int }
 const maxCopies = 10
 
 func newCollector(r *renderer, root string) *collector {
-	return &collector{r: r, root: root, inputs: map[string]input{}, kusts: map[string]*kustFile{}, weights: map[string]weight{}}
+	return &collector{
+		r: r, root: root, batch: batchSize,
+		inputs: map[string]input{}, kusts: map[string]*kustFile{}, weights: map[string]weight{},
+	}
 }
 
 // kustomizationsIn returns the paths of the kustomization files of a directory,

@@ -76,14 +76,14 @@ type part struct {
 	key   cacheKey
 }
 
-// share finds the slots that every part needs: those that a kustomization names,
-// or could refer to in a way that texts do not tell, and those with a name in
-// common with one of them.
+// share finds the slots that every part needs: those that a kustomization names, as
+// it does all that it generates, or could refer to in a way that texts do not tell,
+// and those with a name in common with one of them.
 func (d *division) share() {
 	u, _ := d.byName()
 	shared := map[int]bool{}
 	for i, s := range d.slots {
-		if s.manifest == nil || slices.ContainsFunc(s.names, d.mayBeAnyones) {
+		if slices.ContainsFunc(s.names, d.mayBeAnyones) {
 			shared[u.find(i)] = true
 		}
 	}
@@ -223,7 +223,7 @@ const batchSize = 64
 
 // batches groups parts to be built at once.
 func (d *division) batches(parts []part) func(yield func([]part) bool) {
-	limit := batchSize
+	limit := d.c.batch
 	for _, s := range d.slots {
 		if s.shared {
 			limit++
