@@ -154,7 +154,7 @@ func (a *away) list(at *trail, p *place, l lease, d, old, live any) {
 		return
 	}
 	if p != nil && len(p.rows) > 0 && !l.mine {
-		if !a.tokens(p, ol, ll) {
+		if !a.tokens(p, dl, ol, ll) {
 			a.changes = append(a.changes, Change{Path: at.path(), Old: d, New: live, Reserved: true})
 			return
 		}
@@ -260,8 +260,8 @@ func inOrder(key []string, live []any, wanted map[string]int) bool {
 }
 
 // tokens reports whether the writer may make the changes among the items that
-// rows give to writers.
-func (a *away) tokens(p *place, old, live []any) bool {
+// rows give to writers. To put one back that d has is nobody's harm.
+func (a *away) tokens(p *place, d, old, live []any) bool {
 	for _, row := range p.rows {
 		if len(row.Tokens) == 0 || row.writes(a.w) {
 			continue
@@ -270,7 +270,7 @@ func (a *away) tokens(p *place, old, live []any) bool {
 			if a.otherMay(p, t) {
 				continue
 			}
-			if containsValue(old, t) != containsValue(live, t) {
+			if was, is := containsValue(old, t), containsValue(live, t); was != is && !(is && containsValue(d, t)) {
 				return false
 			}
 		}

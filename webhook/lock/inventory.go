@@ -31,6 +31,8 @@ type syncState struct {
 	// retired is the release before the current one: its images run until its
 	// Pods are replaced.
 	retired *images
+	// announced is the revision that the reconciler says is coming.
+	announced string
 	// tombs are the objects that an earlier release had and the current one has
 	// not.
 	tombs map[key]bool
@@ -109,6 +111,27 @@ func (i *Inventory) Applied(sync types.NamespacedName, revision string) {
 	}
 }
 
+// Announce says which revision the reconciler is about to apply. It is believed in
+// one thing only: where that revision is not known, this replica may be behind, and
+// what it refuses to whoever applies may pass later.
+func (i *Inventory) Announce(sync types.NamespacedName, revision string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if st := i.syncs[sync]; st != nil && st.announced != revision {
+		st.announced = revision
+		i.publish()
+	}
+}
+
+// behind returns the revision for which a user who applies has to wait, if a
+// release is behind it.
+func (s *snapshot) behind(rel *release, user string) string {
+	if rel == nil || user != rel.writer {
+		return ""
+	}
+	return s.coming[rel.sync]
+}
+
 // Drop forgets a GitSync.
 func (i *Inventory) Drop(sync types.NamespacedName) {
 	i.mu.Lock()
@@ -172,15 +195,16 @@ type snapshot struct {
 	identities map[string]*release // users whose word opens leaves
 	accounts   map[string]bool     // the namespaces of those that are service accounts
 	images     *images
-	closers    []*release // releases with delegations, for whole objects
-	top        *release   // a release of the strictest mode; nil if there is none
+	closers    []*release                      // releases with delegations, for whole objects
+	coming     map[types.NamespacedName]string // revisions that are announced and not known
+	top        *release                        // a release of the strictest mode; nil if there is none
 }
 
 func newSnapshot() *snapshot {
 	return &snapshot{
 		records: map[key]*record{}, tombs: map[key]*release{}, namespaces: map[string]*scope{},
 		kinds: map[schema.GroupKind]string{}, resources: map[schema.GroupResource]*release{},
-		groups: map[string]*release{}, identities: map[string]*release{}, accounts: map[string]bool{}, images: newImages(),
+		groups: map[string]*release{}, identities: map[string]*release{}, coming: map[types.NamespacedName]string{}, accounts: map[string]bool{}, images: newImages(),
 	}
 }
 

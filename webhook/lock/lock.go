@@ -96,6 +96,10 @@ func (l *Lock) answer(r *review, g ruling) Answer {
 			return a
 		}
 	}
+	if coming := r.snap.behind(g.release, r.writer.User); coming != "" && !a.Pending {
+		a.Pending, a.Reason = true, verdict.RevisionPending
+		a.Message = fmt.Sprintf("%s: this replica holds writes to %s and has not verified %s yet; the request is asked again by itself", verdict.RevisionPending, a.Revision, coming)
+	}
 	if a.Mode == Audit {
 		a.Allowed, a.Pending = true, false
 		for i := range a.Findings {
