@@ -129,7 +129,7 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 			return nil, err
 		}
 		if names[s.Name] {
-			bad.add(Problem{Set: s.Name, Message: "two policy sets have this name: rename one"})
+			bad.add(duplicate(s.Name))
 			continue
 		}
 		names[s.Name] = true

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"gitgate.dev/gitgate/policy"
@@ -26,18 +25,13 @@ type gates struct {
 	system  string // gitgate's own namespace
 	// loopbackHTTP allows plain HTTP to registries on this machine.
 	loopbackHTTP bool
+	// compiled are the rules of PolicySets, for all GitSyncs that use them.
+	compiled compilations
 
 	mu sync.Mutex
 	// lastGood is the newest version of each PolicySet that compiled, by name: a
 	// broken change of rules leaves the former ones in force.
 	lastGood map[string]goodSet
-}
-
-// A goodSet is a PolicySet that compiled. A set that was deleted and made anew is
-// another one, for which the old rules do not speak.
-type goodSet struct {
-	uid types.UID
-	set policy.Set
 }
 
 // Gate implements [reconcile.GateBuilder].
@@ -82,47 +76,6 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
 	})
-}
-
-// CheckPolicy implements [reconcile.GateBuilder].
-func (g *gates) CheckPolicy(ctx context.Context, in reconcile.PolicyInput) error {
-	_, err := compiled(ctx, in)
-	return err
-}
-
-func compiled(ctx context.Context, in reconcile.PolicyInput) (policy.Set, error) {
-	set, err := policySet(in)
-	if err != nil {
-		return set, err
-	}
-	_, err = policy.Load(ctx, []policy.Set{set}, policy.Options{})
-	return set, err
-}
-
-// engine compiles the sets. One that does not compile is replaced by its last
-// version that did; without one it is an error, which denies.
-func (g *gates) engine(ctx context.Context, in []reconcile.PolicyInput) (*policy.Engine, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var sets []policy.Set
-	var bad []error
-	for _, p := range in {
-		set, err := compiled(ctx, p)
-		if err != nil {
-			old, ok := g.lastGood[p.Set.Name]
-			if !ok || old.uid != p.Set.UID {
-				bad = append(bad, err)
-			}
-			set = old.set
-		} else {
-			g.lastGood[p.Set.Name] = goodSet{p.Set.UID, set}
-		}
-		sets = append(sets, set)
-	}
-	if len(bad) > 0 {
-		return nil, errors.Join(bad...)
-	}
-	return policy.Load(ctx, sets, policy.Options{})
 }
 
 // renderer adapts package render to the gate.
