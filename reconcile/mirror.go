@@ -48,6 +48,9 @@ type MirrorConfig struct {
 type Sink interface {
 	// Accept hands over the state of one GitSync, in place of any former one.
 	Accept(Locked)
+	// Announce tells of the newest revision that the reconciler says it judges. It is
+	// not proven: it only means that this replica may be behind.
+	Announce(name types.NamespacedName, revision string)
 	// Drop ends the lock of a GitSync.
 	Drop(types.NamespacedName)
 	// Synced says whether every lock is known.
@@ -65,9 +68,6 @@ type Locked struct {
 	// Former is the revision that is applied as a whole while Current is not; nil
 	// when Current is, or when nothing was.
 	Former *Verified
-	// Announced is the newest revision that the reconciler says it judges. It is
-	// not trusted: it only tells a replica that it may be behind.
-	Announced string
 }
 
 // Verified is a revision that passed every gate of this process.
@@ -150,6 +150,7 @@ func (m *Mirror) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	}
 	s := m.session(req.NamespacedName)
 	f := &follow{Mirror: m, session: s, attempt: &attempt{Reconciler: m.steps, sync: &sync, before: &sync, session: &s.session, started: time.Now()}}
+	m.Sink.Announce(req.NamespacedName, sync.Status.LastAttemptedRevision)
 	err := f.run(ctx)
 	if err != nil {
 		logr.FromContextOrDiscard(ctx).Info("The lock is not up to date", "gitsync", req.String(), "reason", err.Error())

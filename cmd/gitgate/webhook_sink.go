@@ -61,6 +61,11 @@ func (s *lockSink) tell(r lock.Release) {
 	}
 }
 
+// Announce implements [reconcile.Sink].
+func (s *lockSink) Announce(name types.NamespacedName, revision string) {
+	s.inventory.Announce(name, revision)
+}
+
 // Drop implements [reconcile.Sink].
 func (s *lockSink) Drop(name types.NamespacedName) {
 	s.mu.Lock()

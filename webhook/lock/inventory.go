@@ -255,6 +255,9 @@ func (s *snapshot) take(st *syncState) {
 		s.tombs[k] = cur
 	}
 	s.enter(cur, func(r *record, e *entry) { r.current = e })
+	if st.announced != "" && st.announced != cur.revision && (st.previous == nil || st.announced != st.previous.revision) {
+		s.coming[cur.sync] = st.announced
+	}
 	if st.previous != nil {
 		s.enter(st.previous, func(r *record, e *entry) { r.previous = e })
 	}
