@@ -22,7 +22,7 @@ import (
 func wanted(templates ...registration.Template) registration.Config {
 	return registration.Config{
 		Namespace: system, Webhook: userOf(system, webhook), Reconciler: userOf(system, reconciler), DryRunner: userOf(system, dryrun),
-		Secret: "gitgate-webhook-tls", OwnPods: func() []registration.Template { return templates },
+		Secret: "gitgate-webhook-certs", OwnPods: func() []registration.Template { return templates },
 	}
 }
 

@@ -41,7 +41,7 @@ const (
 	dryRunName         = "gitgate-dryrun"      // account
 	dryRunPolicy       = "gitgate-dry-run"     // what holds it
 	ownPodsPolicy      = "gitgate-own-pods"    // what may run in our namespace
-	certificateName    = "gitgate-webhook-tls" // the Secret of the serving certificate
+	certificateName    = "gitgate-webhook-certs" // the Secret of the serving certificate
 	controlPlane       = "kube-system"
 	controllerIdentity = "kube-controller-manager" // its lease
 )

@@ -104,7 +104,8 @@ func (p *patient) registered() []client.Object {
 	account := func(name string) string { return "system:serviceaccount:" + system + ":" + name }
 	c := registration.Config{
 		Namespace: system, Webhook: account("gitgate-webhook"), Reconciler: account("gitgate-reconciler"), DryRunner: account("gitgate-dryrun"),
-		Secret: "gitgate-webhook-tls", URL: p.webhook.URL + "/admit",
+		Secret: "gitgate-webhook-certs", URL: p.webhook.URL + "/admit",
+		OwnPods: func() []registration.Template { return []registration.Template{{ServiceAccount: "gitgate-webhook"}} },
 	}
 	pins := registration.Pins{{Group: "autoscaling", Resource: "horizontalpodautoscalers"}: "v2"}
 	out := []client.Object{c.Configuration(lock.Enforce, bundle(p.webhook), pins)}

@@ -226,6 +226,10 @@ func outage(config *arv1.ValidatingWebhookConfiguration) Check {
 		c.Status = Fail
 		c.Message = "while the webhook does not answer, every write is refused, the control plane's own included"
 		c.Advice = "kube-controller-manager ends when its leases cannot be written: let gitgate webhook register itself"
+	case !exempt["own-pods"]:
+		c.Status = Warn
+		c.Message += "; gitgate's own Pods cannot be made again either"
+		c.Advice = "keep a replica of the webhook running at all times, and run it from the Deployment that deploy/base names"
 	}
 	return c
 }

@@ -100,6 +100,12 @@ func TestOutage(t *testing.T) {
 		changed(t, configuration(), each(func(w *arv1.ValidatingWebhook) { w.FailurePolicy = &ignore }))
 		finding{"webhook-outage", doctor.OK, "every write passes"}.check(t, examined(t))
 	})
+	t.Run("OwnPods", func(t *testing.T) {
+		changed(t, configuration(), each(func(w *arv1.ValidatingWebhook) {
+			w.MatchConditions = slices.DeleteFunc(w.MatchConditions, func(m arv1.MatchCondition) bool { return m.Name == "without-own-pods" })
+		}))
+		finding{"webhook-outage", doctor.Warn, "own Pods cannot be made again"}.check(t, examined(t))
+	})
 	t.Run("NoExemption", func(t *testing.T) {
 		changed(t, configuration(), each(func(w *arv1.ValidatingWebhook) { w.MatchConditions = nil }))
 		finding{"webhook-outage", doctor.Fail, "the control plane's own included"}.check(t, examined(t))
@@ -176,8 +182,8 @@ func TestCertificateOfService(t *testing.T) {
 		// Nobody is there: nothing must be asked of it.
 		w.MatchConditions = []arv1.MatchCondition{{Name: "never", Expression: "false"}}
 	}))
-	finding{"webhook-certificate", doctor.Unknown, "gitgate-webhook-tls"}.check(t, examined(t))
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "gitgate-webhook-tls"}, Type: corev1.SecretTypeTLS,
+	finding{"webhook-certificate", doctor.Unknown, "gitgate-webhook-certs"}.check(t, examined(t))
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "gitgate-webhook-certs"}, Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{"tls.crt": cert, "tls.key": key}}
 	with(t, secret)
 	finding{"webhook-certificate", doctor.OK, "verified by the caBundle"}.check(t, examined(t))
