@@ -44,7 +44,7 @@ func TestDivision(t *testing.T) {
 				"a.yaml": fmt.Sprintf(config, "s") + "---\n{apiVersion: v1, kind: Secret, metadata: {name: x-s}}\n", "../other/kustomization.yaml": "resources: [r.yaml]\n",
 				"../other/r.yaml": "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: r}, rules: [{verbs: [get]}]}\n",
 			}, true},
-		"Generated":     {"The hash of a generated object reaches those that refer to it by a patch.", "patches:\n- target: {kind: Deployment}\n  patch: '[{op: add, path: /spec/template/spec/volumes, value: [{name: v, configMap: {name: g}}]}]'\n", map[string]string{"kustomization.yaml": "configMapGenerator: [{name: g, literals: [a=b]}]\n"}, true},
+		"Generated":     {"The hash of a generated object reaches those that refer to it by a patch.", "patches:\n- target: {kind: Deployment}\n  patch: '[{op: add, path: /spec/template/spec/volumes, value: [{name: vol, configMap: {name: g}}]}]'\n", map[string]string{"kustomization.yaml": "configMapGenerator: [{name: g, literals: [a=b]}]\n"}, true},
 		"Unaimed":       {"A patch without a target finds it in every part.", "patches:\n- patch: '{apiVersion: v1, kind: ServiceAccount, metadata: {name: sa}, automountServiceAccountToken: false}'\n", map[string]string{"a.yaml": account}, true},
 		"UnaimedChild":  {"And where an inner prefix made the name.", "patches:\n- patch: '{apiVersion: v1, kind: ServiceAccount, metadata: {name: i-sa}, automountServiceAccountToken: false}'\n", map[string]string{"kustomization.yaml": "namePrefix: i-\n", "a.yaml": account}, true},
 		"UnaimedSuffix": {"So with a suffix.", "patches:\n- patch: '{apiVersion: v1, kind: ServiceAccount, metadata: {name: sa-i}, automountServiceAccountToken: false}'\n", map[string]string{"kustomization.yaml": "nameSuffix: -i\n", "a.yaml": account}, true},
@@ -76,6 +76,8 @@ func TestDivision(t *testing.T) {
 		"LabelFields":    {"Labels can be written anywhere, to a name too.", "labels: [{pairs: {name: other}, fields: [{path: metadata}]}]\n", map[string]string{"kustomization.yaml": "nameSuffix: -x\n", "a.yaml": account}, false},
 		"Steered":        {"Annotations through which kustomize talks to itself.", "namePrefix: x-\n", map[string]string{"a.yaml": "{apiVersion: v1, kind: ServiceAccount, metadata: {name: sa, annotations: {internal.config.kubernetes.io/prefixes: p}}}\n"}, false},
 		"SteeredByPatch": {"Also from a patch.", "patches:\n- target: {kind: ServiceAccount}\n  patch: '[{op: add, path: /metadata/annotations/internal.config.kubernetes.io~1prefixes, value: y}]'\n", map[string]string{"a.yaml": account}, false},
+		"MostlyShared":   {"Where most is shared, one build is less work.", "commonAnnotations: {one: u, two: v, three: sa}\n", map[string]string{"a.yaml": account}, false},
+		"LongPrefix":     {"Names that no object can have.", "namePrefix: " + strings.Repeat("x", maxName) + "\n", map[string]string{"a.yaml": account}, false},
 		"Merged":         {"A generator that changes another object.", "configMapGenerator: [{name: m, behavior: merge, literals: [a=b]}]\n", map[string]string{"a.yaml": fmt.Sprintf(config, "m")}, false},
 		"Sorted":         {"Another order.", "sortOptions: {order: legacy}\n", map[string]string{"a.yaml": account}, false},
 		"Replacements":   {"Values copied between objects.", "replacements:\n- source: {kind: ServiceAccount, name: sa, fieldPath: metadata.name}\n  targets: [{select: {kind: Deployment}, fieldPaths: [spec.paused], options: {create: true}}]\n", map[string]string{"a.yaml": account}, false},
@@ -114,7 +116,7 @@ func TestDivision(t *testing.T) {
 			cache := NewCache(1 << 20)
 			for revision, change := range []func(){
 				func() {},
-				func() { put("rest/u.yaml", workload("u2")) },
+				func() { put("rest/u.yaml", workload("u")+"---\n"+workload("u2")) },
 				func() {
 					if f := files["base/a.yaml"]; f != nil {
 						put("base/a.yaml", strings.ReplaceAll(string(f.Data), `gone: "no"`, `gone: "yes"`))

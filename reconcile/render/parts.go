@@ -186,6 +186,9 @@ func possibleNames(name, kind string, around []*kustFile) []string {
 	}
 	for i := len(around) - 1; i >= 0; i-- {
 		k := &around[i].k
+		if len(k.NamePrefix) > maxName || len(k.NameSuffix) > maxName {
+			return nil
+		}
 		if kind == "Namespace" && k.Namespace != "" {
 			add(k.Namespace) // of any group, to be safe
 		}
@@ -195,13 +198,8 @@ func possibleNames(name, kind string, around []*kustFile) []string {
 		for _, n := range names {
 			add(n + k.NameSuffix)
 		}
-		if len(names) > maxNames {
-			return nil
-		}
-	}
-	for _, n := range names {
 		// kustomize keeps former names in a list that is separated by commas.
-		if !mayBeName(n) || strings.Contains(n, ",") {
+		if len(names) > maxNames || slices.ContainsFunc(names, func(n string) bool { return !mayBeName(n) || strings.Contains(n, ",") }) {
 			return nil
 		}
 	}

@@ -53,9 +53,9 @@ func collected(t testing.TB, files fstest.MapFS, dir string, cache *Cache) *coll
 // TestPartsEqualOneBuild holds the results of builds in parts, with a cache that
 // remembers other revisions of the tree, against single builds of random trees.
 func TestPartsEqualOneBuild(t *testing.T) {
-	trees := 60
+	trees := 40
 	if testing.Short() {
-		trees = 20
+		trees = 10
 	}
 	var s partsSummary
 	for seed := range trees {

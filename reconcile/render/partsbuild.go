@@ -31,8 +31,8 @@ func (c *collector) inParts(ctx context.Context) (objects []gate.Object, ok bool
 		return nil, false
 	}
 	parts := d.parts()
-	if len(parts) < 2 {
-		return nil, false
+	if len(parts) < 2 || d.shared() > len(d.slots)/2 {
+		return nil, false // one build is less work
 	}
 	made := make([]*unstructured.Unstructured, len(d.slots))
 	environment := d.environment()
@@ -92,6 +92,17 @@ func (d *division) share() {
 	}
 }
 
+// shared counts the shared slots.
+func (d *division) shared() int {
+	n := 0
+	for i := range d.slots {
+		if d.slots[i].shared {
+			n++
+		}
+	}
+	return n
+}
+
 // byName unites slots that may have the same name, and finds one by each name.
 func (d *division) byName() (union, map[string]int) {
 	u := newUnion(len(d.slots))
@@ -119,12 +130,9 @@ func (d *division) mayBeAnyones(name string) bool {
 		return true // a value that is no text is written like it
 	}
 	// A reference to a generated object gets a hash, which could make it this name.
-	for i := range len(name) {
-		if name[i] == '-' && d.generated[name[:i]] {
-			return true
-		}
-	}
-	return false
+	// A hash has no dash.
+	i := strings.LastIndexByte(name, '-')
+	return i >= 0 && d.generated[name[:i]]
 }
 
 var notText = map[string]bool{"null": true, "true": true, "false": true, ".nan": true, ".inf": true, "+.inf": true, "-.inf": true}
@@ -223,12 +231,8 @@ const batchSize = 64
 
 // batches groups parts to be built at once.
 func (d *division) batches(parts []part) func(yield func([]part) bool) {
-	limit := d.c.batch
-	for _, s := range d.slots {
-		if s.shared {
-			limit++
-		}
-	}
+	// Shared slots are built with each batch, so there must not be many more.
+	limit := d.c.batch * (1 + d.shared()/batchSize)
 	return func(yield func([]part) bool) {
 		for len(parts) > 0 {
 			n, size := 0, 0
