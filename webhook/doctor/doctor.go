@@ -36,11 +36,11 @@ type Config struct {
 
 // The names that an installation from deploy/base bears.
 const (
-	webhookName        = "gitgate-webhook"     // account, Deployment and Service
-	reconcilerName     = "gitgate-reconciler"  // account and Deployment
-	dryRunName         = "gitgate-dryrun"      // account
-	dryRunPolicy       = "gitgate-dry-run"     // what holds it
-	ownPodsPolicy      = "gitgate-own-pods"    // what may run in our namespace
+	webhookName        = "gitgate-webhook"       // account, Deployment and Service
+	reconcilerName     = "gitgate-reconciler"    // account and Deployment
+	dryRunName         = "gitgate-dryrun"        // account
+	dryRunPolicy       = "gitgate-dry-run"       // what holds it
+	ownPodsPolicy      = "gitgate-own-pods"      // what may run in our namespace
 	certificateName    = "gitgate-webhook-certs" // the Secret of the serving certificate
 	controlPlane       = "kube-system"
 	controllerIdentity = "kube-controller-manager" // its lease

@@ -105,7 +105,9 @@ func (p *patient) registered() []client.Object {
 	c := registration.Config{
 		Namespace: system, Webhook: account("gitgate-webhook"), Reconciler: account("gitgate-reconciler"), DryRunner: account("gitgate-dryrun"),
 		Secret: "gitgate-webhook-certs", URL: p.webhook.URL + "/admit",
-		OwnPods: func() []registration.Template { return []registration.Template{{ServiceAccount: "gitgate-webhook"}} },
+		OwnPods: func() []registration.Template {
+			return []registration.Template{{ServiceAccount: "default", Containers: []registration.Container{{Image: "i"}}}}
+		},
 	}
 	pins := registration.Pins{{Group: "autoscaling", Resource: "horizontalpodautoscalers"}: "v2"}
 	out := []client.Object{c.Configuration(lock.Enforce, bundle(p.webhook), pins)}
