@@ -70,6 +70,25 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+func TestCoversAnyName(t *testing.T) {
+	s := newSite(t)
+	s.take(func(g *v1alpha1.BreakGlassGrant) { g.Names = []string{"*"} })
+	for name, tc := range map[string]struct {
+		change func(*req)
+		want   bool
+	}{
+		"Any":      {func(r *req) { r.Name = "api" }, true},
+		"None":     {func(r *req) { r.Name = "" }, false},
+		"Two":      {func(r *req) { r.Object.Raw = []byte(`{"metadata":{"name":"api"}}`) }, false},
+		"Unnamed":  {func(r *req) { r.Name = ""; r.Object.Raw = []byte(`{"metadata":{}}`) }, false},
+		"Readable": {func(r *req) { r.Object.Raw = []byte(`[]`) }, false},
+	} {
+		if got := s.covers(request(tc.change)); got != tc.want {
+			t.Errorf("%s: a grant for any name covers: %t, want %t", name, got, tc.want)
+		}
+	}
+}
+
 func TestCoversDeleteCollection(t *testing.T) {
 	s := newSite(t)
 	s.take(func(g *v1alpha1.BreakGlassGrant) { g.Verbs = []string{"delete"} })

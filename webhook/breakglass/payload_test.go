@@ -50,6 +50,27 @@ nonce: 0123456789abcdef0123456789abcdef
 	}
 }
 
+func TestPayloadIgnoresOrder(t *testing.T) {
+	g := grant(func(g *v1alpha1.BreakGlassGrant) { g.Users, g.Groups = []string{"b", "a"}, []string{"d", "c"} })
+	first, err := breakglass.Payload(&g.Spec.Grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := g.DeepCopy().Spec.Grant
+	for _, list := range [][]string{same.Users, same.Groups, same.Verbs, same.Namespaces, same.Names} {
+		slices.Reverse(list)
+	}
+	slices.Reverse(same.Resources)
+	same.Expiry = metav1.NewTime(same.Expiry.In(time.FixedZone("elsewhere", -3600)))
+	second, err := breakglass.Payload(&same)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(first), string(second)); diff != "" {
+		t.Errorf("the same grant in another order has other bytes:\n%s", diff)
+	}
+}
+
 // readPayload is the inverse of Payload. That it exists proves that no two grants
 // share their bytes.
 func readPayload(payload string) (*v1alpha1.BreakGlassGrant, error) {

@@ -142,7 +142,17 @@ func TestReview(t *testing.T) {
 		"DeleteSkew":     {"Another replica's clock may lag.", remove, "", time.Hour + breakglass.ClockSkew - 1, func(s *site) grants { return grants{old: s.take()} }, "counts until"},
 		"DeleteExpired":  {"It says itself that it is over.", remove, "", time.Hour + breakglass.ClockSkew, func(s *site) grants { return grants{old: revoked(s.take())} }, ""},
 		"DeleteUnsigned": {"It never counted.", remove, "", 0, func(s *site) grants { return grants{old: s.sign(grant(), s.alice)} }, ""},
-		"DeleteInvalid":  {"It says nothing.", remove, "", 0, func(*site) grants { return grants{old: &v1alpha1.BreakGlass{}} }, ""},
+		"DeleteComeback": {"It was made anew after its revocation.", remove, "", 0, func(s *site) grants {
+			g := s.take()
+			_ = s.book.Set(revoked(g))
+			s.book.Drop(g.Name)
+			_ = s.book.Set(g)
+			return grants{old: g}
+		}, "must be remembered until"},
+		"DeleteForeign": {"It is another cluster's.", remove, "", 0, func(s *site) grants {
+			return grants{old: revoked(s.sign(grant(func(g *v1alpha1.BreakGlassGrant) { g.Cluster = "another" }), s.alice, s.bob))}
+		}, ""},
+		"DeleteInvalid": {"It says nothing.", remove, "", 0, func(*site) grants { return grants{old: &v1alpha1.BreakGlass{}} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)

@@ -159,7 +159,7 @@ func checkReason(s string) string {
 		return "must have 1 to 512 bytes of UTF-8, and no space at either end"
 	}
 	if strings.ContainsFunc(s, func(c rune) bool {
-		return c != ' ' && !unicode.IsGraphic(c) || c != ' ' && unicode.IsSpace(c) || unicode.Is(unicode.Cf, c)
+		return c != ' ' && (!unicode.IsGraphic(c) || unicode.IsSpace(c))
 	}) {
 		return "must be one line without control or invisible characters"
 	}
