@@ -9,7 +9,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
-	"sigs.k8s.io/structured-merge-diff/v6/typed"
 )
 
 // AnySubresource in [Leaf.Subresource] means that it does not matter through
@@ -89,7 +88,7 @@ type place struct {
 }
 
 // NewGuard makes the guard for objects of the manifest g, which is of kind k.
-func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, error) {
+func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) *Guard {
 	root := &place{}
 	for _, table := range [][]Leaf{openLeaves, collectorLeaves} {
 		for i := range table {
@@ -102,23 +101,14 @@ func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, er
 	for i := range o.Delegated {
 		root.add(&o.Delegated[i])
 	}
-	if !root.leaf() && len(g.Object) > 0 {
-		if o.Declared == nil {
-			v, err := typed.DeducedParseableType.FromUnstructured(g.Object, typed.AllowDuplicates)
-			if err != nil {
-				return nil, fmt.Errorf("paths of %s %s: %w", g.GetKind(), g.GetName(), err)
-			}
-			if o.Declared, err = v.ToFieldSet(); err != nil {
-				return nil, fmt.Errorf("paths of %s %s: %w", g.GetKind(), g.GetName(), err)
-			}
-		}
-		o.Declared.Leaves().Iterate(func(path fieldpath.Path) {
+	for _, prefix := range root.leased(nil) {
+		for _, path := range o.declaredUnder(g.Object, prefix) {
 			if emptyAt(g.Object, path) {
 				root.share(path)
 			} else {
 				root.declare(path)
 			}
-		})
+		}
 	}
 	if k.Group == "" && k.Kind == "Service" {
 		for _, path := range freeSlots(g.Object) {
@@ -129,9 +119,70 @@ func (k Kind) NewGuard(g *unstructured.Unstructured, o GuardOptions) (*Guard, er
 		root.at(path).free = true
 	}
 	if root.leaf() {
-		return nil, nil
+		return nil
 	}
-	return &Guard{root: root}, nil
+	return &Guard{root: root}
+}
+
+// leased lists the paths at which rows give a whole value to a writer.
+func (p *place) leased(at []string) [][]string {
+	whole := func(l *Leaf) bool { return len(l.Tokens) == 0 && !l.DropOnly }
+	if slices.ContainsFunc(p.rows, whole) || slices.ContainsFunc(p.prefixes, whole) {
+		return [][]string{slices.Clone(at)}
+	}
+	var out [][]string
+	for _, field := range slices.Sorted(maps.Keys(p.fields)) {
+		out = append(out, p.fields[field].leased(append(at, field))...)
+	}
+	return out
+}
+
+// declaredUnder lists the declared leaves at and below a path.
+func (o GuardOptions) declaredUnder(g map[string]any, prefix []string) []fieldpath.Path {
+	at := make(fieldpath.Path, 0, len(prefix))
+	for i := range prefix {
+		at = append(at, fieldpath.PathElement{FieldName: &prefix[i]})
+	}
+	var out []fieldpath.Path
+	if o.Declared == nil {
+		walkFields(g, prefix, at, &out)
+		return out
+	}
+	set := o.Declared
+	for i, e := range at {
+		if i == len(at)-1 && set.Members.Has(e) {
+			out = append(out, at)
+		}
+		set = set.WithPrefix(e)
+	}
+	set.Leaves().Iterate(func(rest fieldpath.Path) {
+		out = append(out, append(slices.Clone(at), rest...))
+	})
+	if len(out) > 1 && len(out[0]) == len(at) {
+		out = out[1:] // a field that holds others is no leaf
+	}
+	return out
+}
+
+// walkFields lists the leaves at and below a path, lists being leaves.
+func walkFields(v any, prefix []string, at fieldpath.Path, out *[]fieldpath.Path) {
+	for _, field := range prefix {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return
+		}
+		v = m[field]
+	}
+	m, ok := v.(map[string]any)
+	if !ok || len(m) == 0 {
+		if v != nil {
+			*out = append(*out, at)
+		}
+		return
+	}
+	for field := range m {
+		walkFields(m[field], nil, append(slices.Clone(at), fieldpath.PathElement{FieldName: &field}), out)
+	}
 }
 
 func (p *place) leaf() bool { return len(p.fields) == 0 && len(p.prefixes) == 0 }

@@ -104,12 +104,9 @@ func (b *builder) entry(o *Object, limit *bounds) (*entry, error) {
 	if o.Manifest == nil {
 		return e, errors.New("no manifest")
 	}
-	guard, err := o.Kind.NewGuard(o.Manifest, desired.GuardOptions{
+	guard := o.Kind.NewGuard(o.Manifest, desired.GuardOptions{
 		Autoscaled: limit != nil, Ignore: o.Ignore, Declared: o.Declared, Delegated: b.rows(o),
 	})
-	if err != nil {
-		return e, err
-	}
 	sign := guard.Signature()
 	if shared := b.guards[sign]; shared != nil {
 		guard = shared

@@ -46,7 +46,7 @@ var childRows = map[string][]desired.Leaf{
 
 // guard makes the guard for an object that Git does not declare: the table of open
 // leaves, what controllers write in their children, and more.
-func (r *review) guard(more []desired.Leaf) (*desired.Guard, error) {
+func (r *review) guard(more []desired.Leaf) *desired.Guard {
 	rows := append(r.rows(), more...)
 	return r.kindOf().NewGuard(&unstructured.Unstructured{Object: map[string]any{}}, desired.GuardOptions{Delegated: rows})
 }
@@ -62,11 +62,7 @@ func (r *review) deriveUpdate(f family) ruling {
 	if names := adopters[resource]; names != nil {
 		rows = append(rows, row(names, "metadata", "ownerReferences"))
 	}
-	guard, err := r.guard(rows)
-	if err != nil {
-		return deny(MatchedDerived, nil, verdict.Internal, "%s cannot be compared", r.what()).sealed()
-	}
-	changes := r.away(guard)
+	changes := r.away(r.guard(rows))
 	if len(changes) == 0 && resource == "apps/replicasets" {
 		changes = r.annotations(f)
 	}

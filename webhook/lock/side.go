@@ -55,8 +55,7 @@ func (r *review) judge(sc scope) *release { return strictest(sc.closed, sc.manag
 // plainAccount reports whether a ServiceAccount is as it is when it is made.
 func (r *review) plainAccount() bool {
 	if r.req.Operation == admissionv1.Update {
-		guard, err := r.guard(nil)
-		return err == nil && r.same(guard)
+		return r.same(r.guard(nil))
 	}
 	for k := range r.new {
 		switch k {

@@ -92,8 +92,7 @@ func (r *review) ownUpdate() bool {
 		{Path: []string{"metadata", "finalizers"}, Tokens: []string{"gitgate.dev/finalizer"}, Writers: []string{r.lock.cfg.Reconciler}},
 		{Path: []string{"metadata", "annotations", "gitgate.dev/requestedAt"}},
 	}
-	guard, err := r.guard(rows)
-	return err == nil && r.old != nil && r.new != nil && r.same(guard)
+	return r.old != nil && r.new != nil && r.same(r.guard(rows))
 }
 
 // namespaceObject judges Namespaces: one that holds managed objects stays, and one
@@ -127,11 +126,7 @@ func (r *review) namespaceObject() (ruling, bool) {
 
 // frozen allows only updates that change nothing.
 func (r *review) frozen(rel *release, why string) ruling {
-	guard, err := r.guard(nil)
-	if err != nil {
-		return deny(MatchedSystem, rel, verdict.Internal, "%s cannot be compared", r.what()).sealed()
-	}
-	changes := r.away(guard)
+	changes := r.away(r.guard(nil))
 	if len(changes) == 0 {
 		return allow(MatchedSystem, rel)
 	}

@@ -116,8 +116,7 @@ func (r *review) closed(rel *release) ruling {
 		}
 		return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git; the reconciler alone removes what is not", r.what())
 	}
-	guard, err := r.guard(nil)
-	if err == nil && r.same(guard) {
+	if r.same(r.guard(nil)) {
 		return allow(MatchedClosed, rel)
 	}
 	return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git, and namespace %s holds only what is", r.what(), r.key.namespace)
