@@ -35,9 +35,9 @@ type pairCase struct {
 }
 
 const (
-	manager    = "system:kube-controller-manager"
-	masters    = "system:masters"
-	controller = "system:serviceaccount:kube-system:"
+	controllerManager = "system:kube-controller-manager"
+	masters           = "system:masters"
+	controller        = "system:serviceaccount:kube-system:"
 )
 
 var (
@@ -122,9 +122,9 @@ func TestAttack_K27_K6_ControlPlanePairs(t *testing.T) {
 		"NodeWithoutGroup":      {n1, []string{masters}, lease("kube-node-lease", "n1", nil), "", true},
 		"K27/NodeLeaseOwner":    {n1, nodes, lease("kube-node-lease", "n1", func(l *coordinationv1.Lease) { l.OwnerReferences = []metav1.OwnerReference{owner} }), "node-leases", false},
 		"K27/NodeLeaseFinal":    {n1, nodes, lease("kube-node-lease", "n1", func(l *coordinationv1.Lease) { l.Finalizers = []string{"a.b/c"} }), "node-leases", false},
-		"ComponentLease":        {manager, []string{masters}, lease("kube-system", "kube-controller-manager", nil), "", false},
-		"K27/ComponentOther":    {manager, []string{masters}, lease("kube-system", "kube-scheduler", nil), "", true},
-		"K27/ComponentOwner":    {manager, []string{masters}, lease("kube-system", "kube-controller-manager", func(l *coordinationv1.Lease) { l.OwnerReferences = []metav1.OwnerReference{owner} }), "component-leases", false},
+		"ComponentLease":        {controllerManager, []string{masters}, lease("kube-system", "kube-controller-manager", nil), "", false},
+		"K27/ComponentOther":    {controllerManager, []string{masters}, lease("kube-system", "kube-scheduler", nil), "", true},
+		"K27/ComponentOwner":    {controllerManager, []string{masters}, lease("kube-system", "kube-controller-manager", func(l *coordinationv1.Lease) { l.OwnerReferences = []metav1.OwnerReference{owner} }), "component-leases", false},
 		"OwnLease":              {webhookUser, []string{masters}, lease(system, "x", nil), "", false},
 		"OwnLeaseByOthers":      {"bob", []string{masters}, lease(system, "x", nil), "", true},
 		"NodeStatus":            {n1, nodes, patch("/api/v1/nodes/n1/status", `{"status":{"phase":"Running"}}`), "", false},
@@ -137,7 +137,7 @@ func TestAttack_K27_K6_ControlPlanePairs(t *testing.T) {
 		"K17/LifecycleTaint":    {lifecycle, []string{masters}, patch("/api/v1/nodes/n1", `{"spec":{"taints":[{"key":"mine","effect":"NoExecute"}]}}`), "node-lifecycle", false},
 		"K17/LifecycleCordon":   {lifecycle, []string{masters}, patch("/api/v1/nodes/n1", `{"spec":{"unschedulable":true}}`), "node-lifecycle", false},
 		"K17/LifecycleLabel":    {lifecycle, []string{masters}, patch("/api/v1/nodes/n1", `{"metadata":{"labels":{"a":"b"}}}`), "node-lifecycle", false},
-		"LifecycleLabel":        {manager, []string{masters}, patch("/api/v1/nodes/n1", `{"metadata":{"labels":{"kubernetes.io/os":"linux"}}}`), "", false},
+		"LifecycleLabel":        {controllerManager, []string{masters}, patch("/api/v1/nodes/n1", `{"metadata":{"labels":{"kubernetes.io/os":"linux"}}}`), "", false},
 		"Events":                {"bob", []string{masters}, patchlessEvent, "", false},
 		"ConfigMapsAreNoEvents": {"bob", []string{masters}, createConfigMap, "", true},
 	})
@@ -271,14 +271,14 @@ func TestAttack_K18_K31(t *testing.T) {
 	}
 	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Name: name} }
 	r.run(t, map[string]pairCase{
-		"Account":         {manager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("ttl-controller")}), "", false},
-		"AccountUnknown":  {manager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("mine2")}), "", true},
-		"AccountSecrets":  {manager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("ttl-controller"), Secrets: []corev1.ObjectReference{{Name: "s"}}}), "controller-accounts", false},
-		"Token":           {manager, group, token("kube-system", "job-controller", false, 3600, nil), "", false},
-		"K31/Token":       {manager, group, token("kube-system", "job-controller", true, 3600, nil), "controller-tokens", false},
-		"K18/TokenLong":   {manager, group, token("kube-system", "job-controller", false, 86400, nil), "controller-tokens", false},
-		"K18/TokenBound":  {manager, group, token("kube-system", "job-controller", false, 3600, &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "x"}), "controller-tokens", false},
-		"K18/TokenOther":  {manager, group, token("kube-system", "mine", false, 3600, nil), "", true},
+		"Account":         {controllerManager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("ttl-controller")}), "", false},
+		"AccountUnknown":  {controllerManager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("mine2")}), "", true},
+		"AccountSecrets":  {controllerManager, group, account("kube-system", corev1.ServiceAccount{ObjectMeta: named("ttl-controller"), Secrets: []corev1.ObjectReference{{Name: "s"}}}), "controller-accounts", false},
+		"Token":           {controllerManager, group, token("kube-system", "job-controller", false, 3600, nil), "", false},
+		"K31/Token":       {controllerManager, group, token("kube-system", "job-controller", true, 3600, nil), "controller-tokens", false},
+		"K18/TokenLong":   {controllerManager, group, token("kube-system", "job-controller", false, 86400, nil), "controller-tokens", false},
+		"K18/TokenBound":  {controllerManager, group, token("kube-system", "job-controller", false, 3600, &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: "x"}), "controller-tokens", false},
+		"K18/TokenOther":  {controllerManager, group, token("kube-system", "mine", false, 3600, nil), "", true},
 		"K18/TokenAlice":  {"bob", group, token("kube-system", "job-controller", false, 3600, nil), "", true},
 		"K31/DryRunToken": {dryRunUser, group, token("kube-system", "job-controller", true, 3600, nil), "dry-run", false},
 		"DryRunCreate":    {dryRunUser, group, createConfigMap, "", true},
@@ -377,7 +377,7 @@ func TestAttack_K14_OwnPods(t *testing.T) {
 	}
 	r.run(t, map[string]pairCase{
 		"Own":           {replicaset, group, ownPod(nil), "", false},
-		"SharedManager": {manager, group, ownPod(nil), "", false},
+		"SharedManager": {controllerManager, group, ownPod(nil), "", false},
 		"ByAlice":       {"bob", group, ownPod(nil), "", true},
 		"K14/Image":     refused(func(s *corev1.PodSpec) { s.Containers[0].Image = "evil" }),
 		"K14/Command":   refused(func(s *corev1.PodSpec) { s.Containers[0].Command = []string{"sh"} }),

@@ -28,6 +28,11 @@
 // replica has wanted it for a minute, so that one that lags, or was cut off from
 // Git, cannot switch off what the others enforce for long.
 //
+// The first step to Enforce is a trial: as long as the API server has not asked
+// this replica anything, Enforce is installed as Audit is. A wrong Service or
+// NetworkPolicy then shows as a log line and a metric rather than as a cluster
+// that refuses every write. Once Enforce is in force it is never tried again.
+//
 // Objects are written by PUT, not by server-side apply: apply would leave in place
 // what somebody added, such as one more matchCondition that lets his writes pass.
 package registration

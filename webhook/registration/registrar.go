@@ -29,6 +29,8 @@ const (
 	discoverEvery = 5 * time.Minute
 	// writeTimeout bounds one round of writes.
 	writeTimeout = 10 * time.Second
+	// complainEvery spares the log.
+	complainEvery = 30 * time.Second
 )
 
 // A Registrar keeps the registration in place. It is a controller-runtime
@@ -57,6 +59,8 @@ type Registrar struct {
 	// installed is what this process has seen in place, by kind and name.
 	installed map[string][]byte
 	wasReady  bool
+	// complained is when the log last said that we are not reached.
+	complained time.Time
 }
 
 type webhookLister struct {
@@ -268,10 +272,14 @@ func (r *Registrar) prove(ctx context.Context) {
 	_, err := r.cfg.Client.CoreV1().Secrets(r.cfg.Namespace).Create(ctx,
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "gitgate-webhook-probe"}},
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	if !r.cfg.Reached() {
+	if r.cfg.Reached() {
+		r.notify()
+		return
+	}
+	if time.Since(r.complained) > complainEvery {
+		r.complained = time.Now()
 		logr.FromContextOrDiscard(ctx).Info("The API server does not reach the webhook yet: nothing is enforced", "probe", fmt.Sprint(err))
 	}
-	r.notify()
 }
 
 // rank orders modes; what is not known enforces.
