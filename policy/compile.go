@@ -18,6 +18,7 @@ import (
 // A set is a compiled [Set]. It is not changed after loading.
 type set struct {
 	name        string
+	index       int // in its engine
 	match       matcher
 	enforcement Enforcement
 	compiler    *ast.Compiler
@@ -70,15 +71,35 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 	if out.enforcement == "" {
 		out.enforcement = Deny
 	}
-	if out.reads = collectReads(rulesOf(c)); opts.ReadWholeInput {
-		out.reads = &readPaths{all: true}
-	}
+	out.findReads(opts)
 	if err := out.buildPlans(); err != nil {
 		bad.addRego(s.Name, err)
 		return nil
 	}
 	return out
 }
+
+// findReads finds out what the set reads, and each of its entries.
+func (s *set) findReads(opts Options) {
+	if s.reads = (&readPaths{all: true}); opts.ReadWholeInput {
+		return
+	}
+	rules := rulesOf(s.compiler)
+	s.reads = collectReads(rules)
+	groups := groupRules(rules)
+	for i, e := range s.entries {
+		e.index = i
+		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries {
+			if reads := collectReads(reachable(groups, g)); reads.memorable() {
+				e.reads = reads
+			}
+		}
+	}
+}
+
+// maxRememberedEntries bounds the entries of a set whose answers are kept: each
+// is analysed with all that it depends on.
+const maxRememberedEntries = 200
 
 // rulesOf lists all rules.
 func rulesOf(c *ast.Compiler) []*ast.Rule {

@@ -27,10 +27,13 @@ type decoder struct {
 	// secret replaces the values below data and stringData of the object, and
 	// its last-applied annotation.
 	secret bool
-	slab   []ast.Term
-	items  [][2]*ast.Term
-	elems  []*ast.Term
-	seen   []string
+	// hasty steps over what is not kept without looking into it. Only for a source
+	// that is decoded with care later.
+	hasty bool
+	slab  []ast.Term
+	items [][2]*ast.Term
+	elems []*ast.Term
+	seen  []string
 }
 
 // decodeObject decodes one JSON object.
@@ -59,6 +62,13 @@ func (d *decoder) term(v ast.Value) *ast.Term {
 }
 
 func (d *decoder) space() {
+	if d.pos < len(d.src) && d.src[d.pos] > ' ' { // an API server writes no space
+		return
+	}
+	d.spaces()
+}
+
+func (d *decoder) spaces() {
 	for d.pos < len(d.src) {
 		switch d.src[d.pos] {
 		case ' ', '\t', '\n', '\r':
@@ -76,6 +86,9 @@ var errEnd = errors.New("the JSON ends early")
 func (d *decoder) value(keep *readPaths) (*ast.Term, error) {
 	if d.space(); d.pos >= len(d.src) {
 		return nil, errEnd
+	}
+	if d.hasty && keep == nil {
+		return nil, d.step()
 	}
 	switch c := d.src[d.pos]; {
 	case c == '{':
@@ -98,6 +111,37 @@ func (d *decoder) value(keep *readPaths) (*ast.Term, error) {
 		}
 	}
 	return nil, fmt.Errorf("unexpected character %q", d.src[d.pos])
+}
+
+// step goes to the end of a value by its brackets and quotes.
+func (d *decoder) step() error {
+	src, i, depth := d.src, d.pos, 0
+	for ; i < len(src); i++ {
+		switch src[i] {
+		case '"':
+			for i++; i < len(src) && src[i] != '"'; i++ {
+				if src[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(src) {
+				return errEnd
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth < 0 { // it closes what is around the value
+				d.pos = i
+				return nil
+			}
+		case ',':
+			if depth == 0 {
+				d.pos = i
+				return nil
+			}
+		}
+	}
+	return errEnd
 }
 
 var literals = []struct {

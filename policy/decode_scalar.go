@@ -55,29 +55,41 @@ func numberByte(c byte) bool {
 	return c >= '0' && c <= '9' || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'
 }
 
+// plain tells the bytes that stand for themselves in a string.
+var plain = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // str decodes the string at pos. Without escapes it shares the source.
 func (d *decoder) str() (string, error) {
-	d.pos++
-	start, ascii := d.pos, true
-	for d.pos < len(d.src) {
-		switch c := d.src[d.pos]; {
+	start, ascii := d.pos+1, true
+	src, i := d.src, d.pos+1
+	for {
+		for i < len(src) && plain[src[i]] {
+			i++
+		}
+		d.pos = i
+		if i >= len(src) {
+			return "", errEnd
+		}
+		switch c := src[i]; {
 		case c == '"':
-			s := d.src[start:d.pos]
 			d.pos++
-			if !ascii && !utf8.ValidString(s) {
+			if !ascii && !utf8.ValidString(src[start:i]) {
 				return "", errors.New("a string is not UTF-8")
 			}
-			return s, nil
+			return src[start:i], nil
 		case c == '\\':
 			return d.escaped(start)
 		case c < ' ':
 			return "", fmt.Errorf("control character %q in a string", c)
-		case c >= utf8.RuneSelf:
-			ascii = false
 		}
-		d.pos++
+		ascii = false
+		i++
 	}
-	return "", errEnd
 }
 
 // escaped goes on with a string at its first backslash.

@@ -15,6 +15,7 @@ var entryName = regexp.MustCompile(`^(deny|violation|warn)(_[A-Za-z0-9_]+)?$`)
 // An entry is a rule whose results are findings.
 type entry struct {
 	name  string // package.rule, as written
+	index int    // in its set
 	ref   ast.Ref
 	warns bool
 	// fallback is the message of a result that brings none, from METADATA.
@@ -22,6 +23,9 @@ type entry struct {
 	// kinds are the values of input.object.kind outside of which no body of the
 	// rule can hold; nil means any.
 	kinds map[string]bool
+	// reads is what the rule reads of the input, with all that it calls; nil where
+	// its answers are not kept.
+	reads *readPaths
 }
 
 // findEntries lists the rules that speak: those that deny first, then by name.

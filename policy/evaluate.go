@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -26,6 +27,9 @@ import (
 // structure can take for ever inside of OPA, where no deadline is looked at.
 const maxStuck = 4
 
+// minTurns lets an object pass by another one that takes long.
+const minTurns = 4
+
 // maxReadsCache bounds the cached unions of what sets read.
 const maxReadsCache = 1024
 
@@ -38,6 +42,11 @@ type Engine struct {
 	loaded bool
 	stuck  atomic.Int32
 
+	memo *memo
+	// turns bound how many objects are judged at once. The time of one must not pass
+	// while it waits for the processor behind hundreds of others.
+	turns chan struct{}
+
 	mu    sync.Mutex
 	reads map[string]*readPaths
 }
@@ -48,11 +57,13 @@ func newEngine(sets []*set, opts Options) *Engine {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.enforcement), slices.Index(order, b.enforcement)),
 			cmp.Compare(a.name, b.name))
 	})
-	e := &Engine{sets: sets, opts: opts, loaded: true, intern: map[string]*ast.Term{}, reads: map[string]*readPaths{}}
+	e := &Engine{sets: sets, opts: opts, loaded: true, intern: map[string]*ast.Term{}, reads: map[string]*readPaths{},
+		memo: newMemo(), turns: make(chan struct{}, max(minTurns, runtime.GOMAXPROCS(0)))}
 	for _, word := range commonWords {
 		e.intern[word] = ast.StringTerm(word)
 	}
-	for _, s := range sets {
+	for i, s := range sets {
+		s.index = i
 		for _, mod := range s.compiler.Modules {
 			ast.WalkTerms(mod, func(t *ast.Term) bool {
 				if str, ok := t.Value.(ast.String); ok && len(str) <= 32 {
@@ -152,6 +163,12 @@ func (e *Engine) Evaluate(ctx context.Context, in Input) []verdict.Finding {
 		return []verdict.Finding{failure(place, verdict.PolicyTimeout, fmt.Sprintf(
 			"%d earlier evaluations ran out of time and did not stop: find the policy that their findings name, and restart", maxStuck))}
 	}
+	select {
+	case e.turns <- struct{}{}:
+		defer func() { <-e.turns }()
+	case <-ctx.Done():
+		return []verdict.Finding{failure(place, verdict.PolicyTimeout, "the evaluation was cancelled while it waited for its turn")}
+	}
 	ctx, stop := context.WithTimeout(ctx, e.opts.Timeout)
 	defer stop()
 	r := &run{engine: e, ctx: ctx, cancel: topdown.NewCancel(), place: place}
@@ -192,6 +209,7 @@ type run struct {
 	cancel topdown.Cancel
 	place  verdict.Finding
 	out    []verdict.Finding
+	buf    []byte // for keys
 	set    atomic.Pointer[set]
 }
 
@@ -277,41 +295,82 @@ func (e *Engine) readsOf(key string, matched []*set) *readPaths {
 // parametersKey is input.parameters.
 var parametersKey = ast.InternedTerm("parameters")
 
+// evaluateSet asks the entries of a plan. What they say is collected in their
+// order, whether it was known before or not.
 func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
-	input := ast.ObjectTerm(append(slices.Clip(items), [2]*ast.Term{parametersKey, s.parameters})...)
 	c := collector{run: r, set: s}
 	defer func() { r.out = append(r.out, c.finish()...) }()
-	txn, err := s.store.NewTransaction(r.ctx)
-	if err != nil {
-		c.fail(nil, err)
-		return
-	}
-	defer s.store.Abort(r.ctx, txn)
-
-	values, err := r.query(s, txn, p.body, len(p.entries), input)
-	switch {
-	case err == nil && values != nil:
-		for i, e := range p.entries {
-			c.add(e, values[i])
+	answers, unknown := r.recall(s, p, items)
+	ask := func(int) (*ast.Term, error) { return nil, nil }
+	if unknown > 0 {
+		input := ast.ObjectTerm(append(slices.Clip(items), [2]*ast.Term{parametersKey, s.parameters})...)
+		txn, err := s.store.NewTransaction(r.ctx)
+		if err != nil {
+			c.fail(nil, err)
+			return
 		}
-		return
-	case err != nil && overBudget(err):
-		c.fail(nil, err)
-		return
+		defer s.store.Abort(r.ctx, txn)
+		var values []*ast.Term
+		if unknown*2 > len(p.entries) { // one query for all is faster, unless most are known
+			if values, err = r.query(s, txn, p.body, len(p.entries), input); err != nil && overBudget(err) {
+				c.fail(nil, err)
+				return
+			}
+		}
+		// Where that failed, or something is undefined, they are asked one by one, so
+		// that the finding names the rule and the other rules are heard.
+		ask = func(i int) (*ast.Term, error) {
+			if values != nil {
+				return values[i], nil
+			}
+			one, err := r.query(s, txn, p.single[i], 1, input)
+			if err != nil || one == nil {
+				return nil, err
+			}
+			return one[0], nil
+		}
 	}
-	// Something failed or is undefined: ask one by one, so that the finding names
-	// the rule and the other rules are heard.
 	for i, e := range p.entries {
-		values, err := r.query(s, txn, p.single[i], 1, input)
+		if answers[i].known {
+			c.repeat(e, answers[i].said)
+			continue
+		}
+		value, err := ask(i)
 		switch {
 		case err != nil:
 			c.fail(e, err)
-		case values == nil:
+		case value == nil:
 			c.undefined(e)
+		case e.reads == nil:
+			c.add(e, value)
 		default:
-			c.add(e, values[0])
+			c.addAndKeep(e, value, answers[i].key)
 		}
 	}
+}
+
+// An answer is what an entry says, if that is known already, and the key by which
+// to remember it.
+type answer struct {
+	key   memoKey
+	known bool
+	said  []said
+}
+
+// recall finds the answers that are known, and counts the others.
+func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, unknown int) {
+	answers = make([]answer, len(p.entries))
+	for i, e := range p.entries {
+		a := &answers[i]
+		if e.reads != nil {
+			a.key, r.buf = keyOf(r.buf, s.index, e.index, e.reads, items)
+			a.said, a.known = r.engine.memo.get(a.key)
+		}
+		if !a.known {
+			unknown++
+		}
+	}
+	return answers, unknown
 }
 
 // query returns the values of the n entries in body, or nil when one of them is

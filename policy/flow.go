@@ -117,6 +117,48 @@ func flowReads(rules []*ast.Rule) (*readPaths, bool) {
 	return reads, true
 }
 
+// reachable lists the rules on which the value of a group may depend, its own
+// included.
+func reachable(groups map[string]*group, from *group) []*ast.Rule {
+	var rules []*ast.Rule
+	seen := map[*group]bool{from: true}
+	for queue := []*group{from}; len(queue) > 0; {
+		g := queue[0]
+		queue = queue[1:]
+		visit := func(to *group) {
+			if !seen[to] {
+				seen[to] = true
+				queue = append(queue, to)
+			}
+		}
+		for _, rule := range g.rules {
+			rules = append(rules, rule)
+			ast.WalkRefs(rule, func(ref ast.Ref) bool {
+				if ref[0].Equal(ast.DefaultRootDocument) {
+					named(groups, ref, visit)
+				}
+				return false
+			})
+		}
+	}
+	return rules
+}
+
+// named visits all groups that a reference to data may read.
+func named(groups map[string]*group, ref ast.Ref, visit func(*group)) {
+	ground := ref.GroundPrefix()
+	for n := 2; n <= len(ground); n++ {
+		if g := groups[ground[:n].String()]; g != nil {
+			visit(g)
+		}
+	}
+	for _, g := range groups {
+		if g.path.HasPrefix(ground) {
+			visit(g)
+		}
+	}
+}
+
 func ruleNameOf(g *group) string {
 	name, _ := g.path[len(g.path)-1].Value.(ast.String)
 	return string(name)

@@ -80,7 +80,7 @@ var headerReads = func() *readPaths {
 // readHeader reads no further than it needs to; decoding the object checks the
 // rest. Its keys are in order in what our own encoders write.
 func readHeader(src string, intern map[string]*ast.Term) (header, error) {
-	d := decoder{src: src, intern: intern}
+	d := decoder{src: src, intern: intern, hasty: true}
 	var h header
 	if d.space(); d.pos >= len(d.src) || d.src[d.pos] != '{' {
 		return h, errors.New("the document is not a JSON object")
@@ -281,14 +281,25 @@ func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*
 		}
 		add(doc.key, t)
 	}
-	add("operation", ast.StringTerm(string(s.Operation)))
-	add("userInfo", s.User.term())
-	add("commit", s.Commit.term())
-	add("images", imagesTerm(s.Images))
-	if s.File != "" {
-		add("source", objectTerm("file", ast.StringTerm(s.File), "line", ast.InternedTerm(s.Line)))
+	for _, part := range []struct {
+		key  string
+		term func() *ast.Term
+	}{
+		{"operation", func() *ast.Term { return ast.StringTerm(string(s.Operation)) }},
+		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"images", s.imagesTerm}, {"source", s.sourceTerm},
+	} {
+		if keep.key(part.key) != nil {
+			add(part.key, part.term())
+		}
 	}
 	return items, nil
+}
+
+func (s *subject) sourceTerm() *ast.Term {
+	if s.File == "" {
+		return nil
+	}
+	return objectTerm("file", ast.StringTerm(s.File), "line", ast.InternedTerm(s.Line))
 }
 
 func (s *subject) anySecret() bool {
@@ -320,12 +331,12 @@ func (c *Commit) term() *ast.Term {
 		"message", ast.StringTerm(c.Message), "signers", stringsTerm(c.Signers), "paths", stringsTerm(c.Paths))
 }
 
-func imagesTerm(images []Image) *ast.Term {
-	if images == nil {
+func (s *subject) imagesTerm() *ast.Term {
+	if s.Images == nil {
 		return nil
 	}
-	terms := make([]*ast.Term, len(images))
-	for i, im := range images {
+	terms := make([]*ast.Term, len(s.Images))
+	for i, im := range s.Images {
 		terms[i] = objectTerm("ref", ast.StringTerm(im.Ref), "digest", ast.StringTerm(im.Digest),
 			"authorities", stringsTerm(im.Authorities))
 	}

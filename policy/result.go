@@ -30,6 +30,7 @@ type collector struct {
 	set      *set
 	findings []verdict.Finding
 	dropped  int
+	troubles int // findings about the evaluation itself
 	overlong *entry
 }
 
@@ -72,6 +73,33 @@ func (c *collector) add(e *entry, value *ast.Term) {
 			continue
 		}
 		c.result(e, t)
+	}
+}
+
+// addAndKeep adds the value of an entry, and remembers what it says if there was
+// no trouble with it.
+func (c *collector) addAndKeep(e *entry, value *ast.Term, key memoKey) {
+	had, dropped, troubles := len(c.findings), c.dropped, c.troubles
+	overlong := c.overlong
+	c.overlong = nil
+	c.add(e, value)
+	if c.dropped == dropped && c.troubles == troubles && c.overlong == nil {
+		c.run.engine.memo.put(key, c.findings[had:])
+	}
+	c.overlong = cmp.Or(c.overlong, overlong)
+}
+
+// repeat adds what an entry said of another object in which it reads the same.
+func (c *collector) repeat(e *entry, known []said) {
+	for _, s := range known {
+		if len(c.findings) >= c.run.engine.opts.MaxFindings {
+			c.dropped++
+			continue
+		}
+		f := c.run.place
+		f.Reason, f.Policy, f.Severity = verdict.PolicyDenied, c.policyName(e), s.severity
+		f.Message, f.Field = s.message, s.field
+		c.findings = append(c.findings, f)
 	}
 }
 
@@ -161,6 +189,7 @@ func (c *collector) problem(e *entry, reason verdict.Reason, message string) {
 	f.Policy = c.policyName(e)
 	f.Severity = c.set.harshest(f.Severity)
 	c.findings = append(c.findings, f)
+	c.troubles++
 }
 
 // finish sorts the findings and says what was left out.

@@ -1,0 +1,15 @@
+package policy
+
+// Remembered counts the answers that are remembered.
+func (e *Engine) Remembered() int { return len(e.memo.young) + len(e.memo.old) }
+
+// RememberedBytes is what the memo takes to hold, by its own account.
+func (e *Engine) RememberedBytes() int {
+	total := 0
+	for _, generation := range []map[memoKey][]said{e.memo.young, e.memo.old} {
+		for _, s := range generation {
+			total += sizeOf(s)
+		}
+	}
+	return total
+}
