@@ -128,7 +128,7 @@ func (a *attempt) buildGate(ctx context.Context, in Inputs, fingerprint string) 
 	cluster := &clusterStage{applier: a.Applier}
 	g, err := a.Gates.Gate(ctx, in, cluster)
 	if err != nil {
-		return &specError{reason: verdict.PolicyError, msg: err.Error()}
+		return gateError(err)
 	}
 	s.gate, s.stage, s.fingerprint = g, cluster, fingerprint
 	return nil

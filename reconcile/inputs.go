@@ -137,6 +137,9 @@ func (r *resolver) signerKeys(ctx context.Context, in *Inputs, signer v1alpha1.C
 		data, err = r.configMap(ctx, field, r.system, ref.Name)
 		in.KeyObjects["ConfigMap/"+ref.Name] = byteValues(data)
 	}
+	if s, ok := asSpecError(err); ok {
+		return &specError{reason: verdict.TrustInvalid, msg: s.msg}
+	}
 	return err
 }
 

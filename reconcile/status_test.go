@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -81,5 +82,23 @@ func TestSteadyBringsVerdictBack(t *testing.T) {
 				t.Errorf("Verified is %+v", c)
 			}
 		})
+	}
+}
+
+// Whose fault it is that there is no gate is told by who makes gates; what names
+// nobody is our own.
+func TestGateErrorReason(t *testing.T) {
+	for _, tc := range []struct {
+		err  error
+		want verdict.Reason
+	}{
+		{&InputError{verdict.TrustInvalid, errors.New("no key")}, verdict.TrustInvalid},
+		{fmt.Errorf("rules: %w", &InputError{verdict.PolicyError, errors.New("no rule")}), verdict.PolicyError},
+		{errors.New("a stage is missing"), verdict.Internal},
+	} {
+		out := specOutcome(gateError(tc.err))
+		if out.reason != string(tc.want) || !out.stalled || out.message != tc.err.Error() {
+			t.Errorf("%v gives %+v, want %s", tc.err, out, tc.want)
+		}
 	}
 }

@@ -34,37 +34,37 @@ type gates struct {
 	lastGood map[string]goodSet
 }
 
-// Gate implements [reconcile.GateBuilder].
+// Gate implements [reconcile.GateBuilder]. Errors are of [reconcile.InputError].
 func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryRunner) (*gate.Gate, error) {
 	commits, err := commitConfig(in.Trust.Spec.Commits, in.Repository.Root, in.KeyObjects)
 	if err != nil {
-		return nil, err
+		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	commitVerifier, err := commit.NewVerifier(commits)
 	if err != nil {
-		return nil, err
+		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	images := imageConfig(in.Trust.Spec.Images)
 	images.LoopbackHTTP = g.loopbackHTTP
 	if images.Keychain, err = pullKeychain(in.PullSecrets); err != nil {
-		return nil, err
+		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	imageVerifier, err := image.NewVerifier(images)
 	if err != nil {
-		return nil, err
+		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	engine, err := g.engine(ctx, in.Policies)
 	if err != nil {
-		return nil, err
+		return nil, unusable(verdict.PolicyError, err)
 	}
 	keeper := secretKeeper{}
 	if in.DecryptionKeys != nil {
 		if keeper.keys, err = secrets.NewKeys(in.DecryptionKeys); err != nil {
-			return nil, err
+			return nil, unusable(verdict.SecretUndecryptable, err)
 		}
 	}
 	spec := in.Sync.Spec
-	return gate.New(gate.Config{
+	made, err := gate.New(gate.Config{
 		Commits: commitVerifier,
 		Renderer: renderer{render.Options{
 			Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
@@ -76,7 +76,13 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
 	})
+	if err != nil { // the extractors, for no stage is missing
+		return nil, unusable(verdict.TrustInvalid, err)
+	}
+	return made, nil
 }
+
+func unusable(r verdict.Reason, err error) error { return &reconcile.InputError{Reason: r, Err: err} }
 
 // renderer adapts package render to the gate.
 type renderer struct{ options render.Options }

@@ -46,6 +46,9 @@ const (
 	// RepositoryNotTrusted means that no trust policy speaks for the repository,
 	// the ref or the namespace from which it is used.
 	RepositoryNotTrusted Reason = "RepositoryNotTrusted"
+	// TrustInvalid means that a trust policy speaks for the repository and cannot be
+	// used: a key that is no key or is missing, a rule that names an unknown signer.
+	TrustInvalid Reason = "TrustInvalid"
 	// SourceUnavailable means that the repository could not be read.
 	SourceUnavailable Reason = "SourceUnavailable"
 )
