@@ -9,9 +9,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// A Cache keeps parsed files by the hash of their content, and built
-// kustomizations by the hash of everything they read, so that a new revision costs
-// what changed in it. It drops what was used longest ago. A Cache is safe for
+// A Cache keeps parsed files by the hash of their content, and built kustomizations
+// and parts of them by the hash of everything they depend on, so that a new revision
+// costs what changed in it. It drops what was used longest ago. A Cache is safe for
 // concurrent use and may be shared by repositories; the zero value is not usable,
 // see [NewCache].
 type Cache struct {

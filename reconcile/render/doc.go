@@ -6,6 +6,10 @@
 // from elsewhere is refused before kustomize runs, and kustomize then sees only a
 // copy in memory of the files that were found to be used.
 //
+// Most kustomizations are built in parts of objects that have nothing to do with
+// each other, and only the parts that changed. What is not known to give the same
+// result that way is built at once; see the type division.
+//
 // YAML is read strictly: what two readers could understand differently is
 // refused, and what is accepted has the value that sigs.k8s.io/yaml, and so
 // kubectl, gives it. Every object knows the file and line that it comes from.

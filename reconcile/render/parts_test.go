@@ -67,6 +67,30 @@ func TestPartsEqualOneBuild(t *testing.T) {
 	}
 }
 
+// TestPartsOfASite is the same for a tree as people have it, of several batches.
+func TestPartsOfASite(t *testing.T) {
+	for name, overlay := range map[string]string{
+		"Usual":    usualOverlay,
+		"Prefixed": "namePrefix: x-\nconfigMapGenerator: [{name: common, literals: [a=b]}]\nreplicas: [{name: app-0007, count: 3}]\n" + usualOverlay,
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := site(app, overlay, 4*batchSize)
+			cache := NewCache(64 << 20)
+			for value := range 2 {
+				g.set("base/app-0007.yaml", fill(app, 7, value))
+				want, found := oneBuild(t, g.MapFS, "top")
+				got, ok := collected(t, g.MapFS, "top", cache).inParts(t.Context())
+				if !ok || len(found) > 0 {
+					t.Fatalf("built in parts: %t; %v", ok, found)
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("revision %d (-one build +parts):\n%s", value, diff)
+				}
+			}
+		})
+	}
+}
+
 // FuzzParts is TestPartsEqualOneBuild for as long as one likes.
 func FuzzParts(f *testing.F) {
 	for seed := range uint64(4) {

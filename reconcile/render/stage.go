@@ -1,7 +1,5 @@
 package render
 
-//lint:file-ignore SA1019 kustomizations still use the deprecated fields, so they are read
-
 import (
 	"crypto/rand"
 	"encoding/hex"
