@@ -22,6 +22,17 @@ func (g *Guard) Away(d, old, live map[string]any, w Writer) []Change {
 	return a.changes
 }
 
+// Drift lists how live differs from d where no row leaves it to anybody.
+func (g *Guard) Drift(d, live map[string]any) []Change {
+	a := away{anyone: true}
+	var root *place
+	if g != nil {
+		root = g.root
+	}
+	a.object(nil, root, lease{}, asAny(d), asAny(d), asAny(live))
+	return a.changes
+}
+
 func asAny(m map[string]any) any {
 	if m == nil {
 		return nil
@@ -37,8 +48,11 @@ type lease struct {
 
 type away struct {
 	w       Writer
+	anyone  bool // every row is the writer's
 	changes []Change
 }
+
+func (a *away) writes(l *Leaf) bool { return a.anyone || l.writes(a.w) }
 
 func (a *away) add(at *trail, d, live any) {
 	a.changes = append(a.changes, Change{Path: at.path(), Old: d, New: live})
@@ -58,7 +72,7 @@ func (a *away) lease(p *place, l lease, old, live any) (out lease, done bool) {
 	for _, row := range p.rows {
 		switch {
 		case len(row.Tokens) > 0: // judged item by item
-		case row.writes(a.w):
+		case a.writes(row):
 			if row.DropOnly {
 				if dropped(old, live) {
 					return l, true
@@ -263,7 +277,7 @@ func inOrder(key []string, live []any, wanted map[string]int) bool {
 // rows give to writers. To put one back that d has is nobody's harm.
 func (a *away) tokens(p *place, d, old, live []any) bool {
 	for _, row := range p.rows {
-		if len(row.Tokens) == 0 || row.writes(a.w) {
+		if len(row.Tokens) == 0 || a.writes(row) {
 			continue
 		}
 		for _, t := range row.Tokens {
@@ -280,7 +294,7 @@ func (a *away) tokens(p *place, d, old, live []any) bool {
 
 // otherMay reports whether another row gives the token to this writer.
 func (a *away) otherMay(p *place, token string) bool {
-	return slices.ContainsFunc(p.rows, func(l *Leaf) bool { return contains(l.Tokens, token) && l.writes(a.w) })
+	return slices.ContainsFunc(p.rows, func(l *Leaf) bool { return contains(l.Tokens, token) && a.writes(l) })
 }
 
 // withoutTokens returns the list without the items that rows give to writers.

@@ -36,6 +36,7 @@ type entry struct {
 	file    string
 	line    int32
 	pinned  bool // D has images whose digest may be another that was verified
+	force   bool // its writer may replace it
 	bounds  *bounds
 }
 
@@ -45,6 +46,7 @@ type bounds struct{ min, max int64 }
 // A builder makes the entries of a release share what is equal.
 type builder struct {
 	release *release
+	force   bool
 	strings map[string]string
 	kinds   map[desired.Kind]*desired.Kind
 	guards  map[string]*desired.Guard
@@ -58,7 +60,7 @@ func build(r Release) (*release, error) {
 			sync: r.Sync, revision: r.Revision, mode: r.Mode, namespaces: slices.Clone(r.Namespaces),
 			delegations: slices.Clone(r.Delegations), writer: r.Writer, entries: make(map[key]*entry, len(r.Objects)),
 		},
-		strings: map[string]string{}, kinds: map[desired.Kind]*desired.Kind{}, guards: map[string]*desired.Guard{},
+		force: r.Force, strings: map[string]string{}, kinds: map[desired.Kind]*desired.Kind{}, guards: map[string]*desired.Guard{},
 	}
 	if b.release.mode != Audit {
 		b.release.mode = Enforce
@@ -104,6 +106,7 @@ func (b *builder) entry(o *Object, limit *bounds) (*entry, error) {
 	if o.Manifest == nil {
 		return e, errors.New("no manifest")
 	}
+	e.force = b.force || text(o.Manifest.Object, "metadata", "annotations", "gitgate.dev/force") == "Enabled"
 	guard := o.Kind.NewGuard(o.Manifest, desired.GuardOptions{
 		Autoscaled: limit != nil, Ignore: o.Ignore, Declared: o.Declared, Delegated: b.rows(o),
 	})

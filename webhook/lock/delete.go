@@ -18,14 +18,28 @@ func (r *review) delete(rec *record) ruling {
 	if r.req.Resource.Resource == "jobs" && r.is("ttl-after-finished-controller") && rec.current.ttl(r.old) {
 		return ruling{allowed: true}
 	}
+	if rec.current.force && r.applies(rec.current.release) && r.differsFrom(rec) {
+		return ruling{allowed: true} // to be made anew, as Git says
+	}
 	return deny(MatchedManaged, nil, verdict.ManagedDelete, "%s is in Git and cannot be deleted", r.what())
+}
+
+// differsFrom reports whether the object is not what the current release says, so
+// that it may have to be replaced.
+func (r *review) differsFrom(rec *record) bool {
+	e := rec.current
+	if e.d == nil || e.kind.Version != r.req.Kind.Version {
+		return false
+	}
+	d, err := decode(e.d)
+	return err == nil && len(e.guard.Drift(d, r.normal(rec, e, r.old))) > 0
 }
 
 // deleteTombstoned judges the deletion of what a release drops.
 func (r *review) deleteTombstoned(rel *release) ruling {
 	ns := key{resource: "namespaces", name: r.key.namespace}
 	switch {
-	case r.applies(rel), r.is("generic-garbage-collector"):
+	case r.applies(rel), r.applies(r.snap.tombs[r.key]), r.is("generic-garbage-collector"):
 		return ruling{allowed: true, release: rel}
 	case r.is("namespace-controller") && r.snap.dropped(ns):
 		return ruling{allowed: true, release: rel}

@@ -99,7 +99,7 @@ func (r *review) tokenRequest() (ruling, bool) {
 // the controller manager for its controllers, and nodes for the Pods that run on
 // them, which NodeRestriction checks.
 func (r *review) fromTrusted() bool {
-	if r.writer.User == "system:kube-controller-manager" {
+	if r.writer.User == "system:kube-controller-manager" && r.key.namespace == "kube-system" {
 		return true
 	}
 	if node, ok := r.node(); !ok || node == "" {

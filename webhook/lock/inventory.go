@@ -304,16 +304,24 @@ func (s *snapshot) enter(rel *release, set func(*record, *entry)) {
 		}
 		set(r, e)
 		s.kinds[e.kind.GroupKind()] = k.resource
-		gr := schema.GroupResource{Group: k.group, Resource: k.resource}
-		s.resources[gr] = strictest(s.resources[gr], rel)
-		s.groups[k.group] = strictest(s.groups[k.group], rel)
 		if k.namespace != "" {
 			n := s.namespace(k.namespace)
 			n.managed = strictest(n.managed, rel)
-			if r.current != nil {
-				n.holds = strictest(n.holds, rel)
-			}
 		}
+		if r.current != nil {
+			s.hold(k, rel)
+		}
+	}
+}
+
+// hold notes what the object cannot live without.
+func (s *snapshot) hold(k key, rel *release) {
+	gr := schema.GroupResource{Group: k.group, Resource: k.resource}
+	s.resources[gr] = strictest(s.resources[gr], rel)
+	s.groups[k.group] = strictest(s.groups[k.group], rel)
+	if k.namespace != "" {
+		n := s.namespace(k.namespace)
+		n.holds = strictest(n.holds, rel)
 	}
 }
 

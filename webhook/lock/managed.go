@@ -13,6 +13,7 @@ import (
 // managed judges a request about an object that Git declares, or declared until
 // the release that is being applied.
 func (r *review) managed(rec *record) ruling {
+	r.kinship = rec.release()
 	g := r.managedRuling(rec)
 	if g.release == nil {
 		g.release = rec.release()

@@ -25,6 +25,7 @@ type review struct {
 	key      key
 	old, new map[string]any // as sent; nil if there is none
 	decoded  bool
+	kinship  *release // that the object derives from, where that was looked up
 	kept     bool
 }
 

@@ -267,11 +267,10 @@ func (r *review) statusOnly(rel *release) ruling {
 // namespace that it is in. known is false where the object is not known to this
 // replica.
 func (r *review) relative(sc scope) (rel *release, e *entry, known bool) {
-	obj := r.old
-	if g, ok := r.decode(); !ok || g.reason != "" {
+	if _, ok := r.decode(); !ok {
 		return sc.closed, nil, true
 	}
-	obj = r.old
+	obj := r.old
 	if obj == nil || r.sub == "scale" { // the review holds something else
 		gvk := gvkOf[r.key.group+"/"+r.key.resource]
 		if gvk.Kind == "" {
@@ -284,6 +283,7 @@ func (r *review) relative(sc scope) (rel *release, e *entry, known bool) {
 		obj = live
 	}
 	if f, ok, _ := r.family(obj); ok && f.root != nil {
+		r.kinship = f.rootedIn()
 		return f.rootedIn(), f.entry(), true
 	}
 	return sc.closed, nil, true

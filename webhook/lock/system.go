@@ -108,7 +108,7 @@ func (r *review) namespaceObject() (ruling, bool) {
 	switch r.req.Operation {
 	case admissionv1.Delete:
 		holder := sc.holds
-		if holder == nil && r.snap.records[r.key] == nil {
+		if holder == nil && r.snap.records[r.key] == nil && !(r.snap.tombs[r.key] != nil && r.applies(r.snap.tombs[r.key])) {
 			holder = sc.closed
 		}
 		if holder == nil || text(r.old, "metadata", "deletionTimestamp") != "" {

@@ -60,6 +60,10 @@ type Release struct {
 	// Images are what Pods may run beside the very references in Objects. Nil
 	// means that no image was verified, and then none is asked for.
 	Images []VerifiedImage
+	// Force means that its writer may delete an object to make it anew, where it
+	// differs from Git in what cannot be changed. The annotation gitgate.dev/force
+	// with the value Enabled says it of one object.
+	Force bool
 	// Applied means that the release is in the cluster: what the previous one says
 	// is no longer acceptable.
 	Applied bool

@@ -2,6 +2,7 @@ package lock
 
 import (
 	"bytes"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -62,6 +63,7 @@ func (r *review) kin() (f family, ok, unknown bool) {
 // namespace is closed nor the family Git's.
 func (r *review) derived(sc scope, f family, unknown bool) (ruling, bool) {
 	rel := f.rootedIn()
+	r.kinship = rel
 	own := r.key.namespace == r.lock.cfg.System
 	judge := rel
 	if judge == nil {
@@ -93,6 +95,9 @@ func (r *review) derived(sc scope, f family, unknown bool) (ruling, bool) {
 		g = r.deriveDelete(f)
 	}
 	g.matched = MatchedDerived
+	if sc.closed != nil && !g.allowed { // whoever closes the namespace has a say in it
+		g.mode = stronger(judge.mode, sc.closed.mode)
+	}
 	if g.release == nil {
 		g.release = judge
 	}
@@ -109,8 +114,8 @@ func (r *review) closed(rel *release) ruling {
 		return deny(MatchedClosed, rel, verdict.NotInGit, "%s is not in Git, and namespace %s holds only what is", r.what(), r.key.namespace)
 	case admissionv1.Delete:
 		switch {
-		case r.applies(rel), r.is("generic-garbage-collector", "namespace-controller", "pod-garbage-collector", "node-controller"),
-			r.isPodOfNode(), r.applies(r.snap.tombs[r.key]),
+		case r.applies(rel), r.is("generic-garbage-collector", "namespace-controller"), r.applies(r.snap.tombs[r.key]),
+			r.key.resource == "pods" && (r.is("pod-garbage-collector", "node-controller") || r.isPodOfNode()),
 			r.key.resource == "jobs" && r.is("ttl-after-finished-controller"):
 			return allow(MatchedClosed, rel)
 		}
@@ -128,10 +133,25 @@ func (r *review) isPodOfNode() bool {
 	return ok && r.key.group == "" && r.key.resource == "pods" && node != "" && text(r.old, "spec", "nodeName") == node
 }
 
+// delegators are the releases whose delegations reach an object that Git does not
+// declare: those that close its namespace, the one that it derives from, and for
+// objects of the cluster those of gitgate's own namespace. No GitSync gives away
+// what is another's.
+func (r *review) delegators() []*release {
+	var out []*release
+	for _, rel := range r.snap.closers {
+		switch ns := r.key.namespace; {
+		case rel == r.kinship, ns != "" && slices.Contains(rel.namespaces, ns), ns == "" && rel.sync.Namespace == r.lock.cfg.System:
+			out = append(out, rel)
+		}
+	}
+	return out
+}
+
 // delegated returns the release that leaves such objects to the caller as a whole,
 // or nil.
 func (r *review) delegated() *release {
-	for _, rel := range r.snap.closers {
+	for _, rel := range r.delegators() {
 		for _, d := range rel.delegations {
 			if len(d.Paths) == 0 && d.Writer == r.writer.User && d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
 				return rel
@@ -144,7 +164,7 @@ func (r *review) delegated() *release {
 // rows are the delegations of leaves of an object that Git does not declare.
 func (r *review) rows() []desired.Leaf {
 	var rows []desired.Leaf
-	for _, rel := range r.snap.closers {
+	for _, rel := range r.delegators() {
 		for _, d := range rel.delegations {
 			if d.Writer != r.writer.User || !d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
 				continue
