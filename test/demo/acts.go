@@ -29,6 +29,10 @@ func (d *demo) acts() []act {
 		{"A secret in plaintext is quarantined", d.plaintext},
 		{"Edits by a cluster-admin are put back", d.manualEdits},
 		{"A new version goes live, and a revert rolls it back", d.revert},
+		{"The webhook locks what Git declares", d.lock},
+		{"A cluster-admin is refused in every way", d.locked},
+		{"A new version rolls out under the lock", d.rollout},
+		{"Two people break the glass, for one thing", d.breakGlass},
 	}
 }
 

@@ -70,6 +70,8 @@ var varying = []struct {
 	with    string
 }{
 	{regexp.MustCompile(`[0-9a-fA-F]{12,}`), "HASH"},
+	{regexp.MustCompile(`main@sha1:[0-9a-f]{7}…`), "REVISION"},
+	{regexp.MustCompile(`web-[a-z0-9]+-[a-z0-9]+`), "POD"},
 	{regexp.MustCompile(`[0-9]+(\.[0-9]+)?s\b`), "N s"},
 	{regexp.MustCompile(`127\.0\.0\.1:[0-9]+`), "HOST"},
 }

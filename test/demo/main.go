@@ -49,7 +49,7 @@ func show(ctx context.Context, w io.Writer, binary string, keep bool) error {
 	out.title("Setting up")
 	setup, cancel := context.WithTimeout(ctx, 30*time.Minute) // the first run builds the control plane
 	defer cancel()
-	l, err := lab.Start(setup, lab.Options{Gitgate: binary, Cluster: cluster.Options{Nodes: 1}, Progress: out.progress()})
+	l, err := lab.Start(setup, lab.Options{Gitgate: binary, Cluster: cluster.Options{Nodes: 1, ControllerManager: true}, Progress: out.progress()})
 	if err != nil {
 		return err
 	}

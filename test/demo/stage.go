@@ -26,10 +26,12 @@ type demo struct {
 	out    *transcript
 	server *lab.Server
 
-	image  string        // the repository of web
-	secret string        // its encrypted Secret
-	good   plumbing.Hash // the commit that is live
-	digest string        // of the image that is live after the first act
+	image  string          // the repository of web
+	secret string          // its encrypted Secret
+	good   plumbing.Hash   // the commit that is live
+	digest string          // of the image that is live after the first act
+	carol  *gitrepo.SSHKey // signs grants, with Bob
+	said   string          // by the last command
 }
 
 var syncKey = client.ObjectKey{Namespace: lab.SystemNamespace, Name: lab.SyncName}
@@ -38,7 +40,10 @@ func (d *demo) begin(ctx context.Context) (err error) {
 	d.out.line("%s", "starting gitgate serve")
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if d.server, err = d.Serve(ctx); err != nil {
+	if d.server, err = d.Serve(ctx, lab.LockArgs()...); err != nil {
+		return err
+	}
+	if err := d.trustGrants(ctx); err != nil {
 		return err
 	}
 	sync := d.GitSync()
