@@ -113,7 +113,7 @@ func show(v any) string {
 	if err != nil {
 		return "(a value that cannot be shown)"
 	}
-	return clip(string(raw))
+	return clip(strings.ReplaceAll(string(raw), verified+`"`, ` at a verified digest"`))
 }
 
 func clip(s string) string { return clipTo(s, maxShown) }
