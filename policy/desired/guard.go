@@ -52,6 +52,9 @@ func (l *Leaf) writes(w Writer) bool {
 			return false
 		}
 	}
+	if l.Exact {
+		return slices.Contains(l.Writers, w.User)
+	}
 	return len(l.Writers) == 0 || slices.ContainsFunc(l.Writers, w.Is)
 }
 
@@ -351,7 +354,7 @@ func (p *place) sign(b *strings.Builder) {
 	for _, rows := range [][]*Leaf{p.rows, p.prefixes} {
 		b.WriteByte('|')
 		for _, l := range rows {
-			fmt.Fprintf(b, "%q%q%q%q%t;", l.Path, l.Tokens, l.Writers, l.Subresource, l.DropOnly)
+			fmt.Fprintf(b, "%q%q%q%q%t%t;", l.Path, l.Tokens, l.Writers, l.Subresource, l.DropOnly, l.Exact)
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(p.fields)) {

@@ -32,6 +32,8 @@ type Leaf struct {
 	// Writers are the users who may write it. A name without a colon is a service
 	// account in kube-system.
 	Writers []string
+	// Exact means that Writers are user names as they are, without a colon too.
+	Exact bool
 	// Subresource is the one through which they write; empty is the object.
 	Subresource string
 	// DropOnly means that the writers may remove but not add.

@@ -156,11 +156,16 @@ func (b *builder) rows(o *Object) []desired.Leaf {
 		}
 		for _, path := range d.Paths {
 			if len(path) > 0 && !protectedPath(path) {
-				rows = append(rows, desired.Leaf{Path: path, Writers: []string{d.Writer}, Subresource: desired.AnySubresource})
+				rows = append(rows, d.row(path))
 			}
 		}
 	}
 	return rows
+}
+
+// row is the delegation of one path.
+func (d Delegation) row(path []string) desired.Leaf {
+	return desired.Leaf{Path: path, Writers: []string{d.Writer}, Exact: true, Subresource: desired.AnySubresource}
 }
 
 // protectedPath reports whether nobody may be given a path: whoever could write

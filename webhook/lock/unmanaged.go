@@ -171,7 +171,7 @@ func (r *review) rows() []desired.Leaf {
 			}
 			for _, path := range d.Paths {
 				if len(path) > 0 && !protectedPath(path) {
-					rows = append(rows, desired.Leaf{Path: path, Writers: []string{d.Writer}, Subresource: desired.AnySubresource})
+					rows = append(rows, d.row(path))
 				}
 			}
 		}
