@@ -61,7 +61,8 @@ func powers() []power {
 			}},
 		{"rbac-trust", "change whose word counts, or what is applied to the whole cluster", "leave TrustPolicies, PolicySets and GitSyncs of gitgate's namespace to Git or to few people",
 			[]right{
-				{verbs: writes, group: "gitgate.dev", resources: []string{"trustpolicies", "policysets", "breakglasses"}},
+				// Not BreakGlass: it counts by its signatures, whoever writes it down.
+				{verbs: writes, group: "gitgate.dev", resources: []string{"trustpolicies", "policysets"}},
 				{verbs: writes, group: "gitgate.dev", resources: []string{"gitsyncs"}, system: true},
 			}},
 		{"rbac-exec", "run commands in gitgate's own containers", "take these rights away for gitgate's namespace",

@@ -73,6 +73,7 @@ func TestAttack_K18_Powers(t *testing.T) {
 		"TokenSecrets":     {"a Secret of that type gets a token", "rbac-tokens", "kube-system", rule("create", "", "secrets"), true},
 		"TokensOther":      {"of nobody that matters", "rbac-tokens", system, rule("create", "", "serviceaccounts/token", "other"), false},
 		"Trust":            {"whose word counts", "rbac-trust", "", rule("patch", "gitgate.dev", "trustpolicies"), true},
+		"BreakGlass":       {"signatures make a grant, not who writes it down", "rbac-trust", "", rule("create", "gitgate.dev", "breakglasses"), false},
 		"OwnGitSyncs":      {"they reach the whole cluster", "rbac-trust", system, rule("create", "gitgate.dev", "gitsyncs"), true},
 		"TenantGitSyncs":   {"they reach their namespace", "rbac-trust", "default", rule("create", "gitgate.dev", "gitsyncs"), false},
 		"Exec":             {"into our containers", "rbac-exec", system, rule("create", "", "pods/exec"), true},
