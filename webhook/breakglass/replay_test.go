@@ -129,7 +129,7 @@ func TestReview(t *testing.T) {
 			s.sign(g.object, s.carol)
 			return g
 		}, "cannot be changed"},
-		"Status":           {"Nothing rests on it.", update, "status", 0, func(s *site) grants { return both(s.take()) }, ""},
+		"Status":           {"It has none.", update, "status", 0, func(s *site) grants { return both(s.take()) }, "no subresource status"},
 		"OtherSubresource": {"There is none.", update, "scale", 0, func(s *site) grants { return both(s.take()) }, "no subresource scale"},
 		"Connect":          {"There is nothing to connect to.", admissionv1.Connect, "", 0, func(s *site) grants { return both(s.take()) }, "CONNECT of a break-glass grant"},
 		"Delete":           {"It would be forgotten before its time.", remove, "", 0, func(s *site) grants { return grants{old: s.take()} }, "revoke it instead (gitgate breakglass revoke breakglass-ced338d5694c38177df5f610)"},

@@ -21,7 +21,7 @@ const Resource = "breakglasses"
 //   - create one that counts now or soon, by its signatures and its name,
 //   - revoke one,
 //   - delete one that has expired, or could not count anyway,
-//   - write the status and metadata, on which nothing rests.
+//   - write metadata, on which nothing rests.
 //
 // A revoked grant thus stays until its signed expiry refuses it for good.
 func (b *Book) Review(req *admissionv1.AdmissionRequest) error {
@@ -41,8 +41,6 @@ func (b *Book) Review(req *admissionv1.AdmissionRequest) error {
 		}
 	}
 	switch {
-	case req.SubResource == "status" && req.Operation == admissionv1.Update:
-		return nil
 	case req.SubResource != "":
 		return fmt.Errorf("a break-glass grant has no subresource %s to write", req.SubResource)
 	case req.Operation == admissionv1.Create:

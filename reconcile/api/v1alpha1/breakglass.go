@@ -11,7 +11,6 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // signed, so that one grant can exist once only.
 //
 // +kubebuilder:object:root=true
-// +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,shortName=bg,categories=gitgate
 // +kubebuilder:printcolumn:name="Users",type=string,JSONPath=`.spec.grant.users`
 // +kubebuilder:printcolumn:name="Namespaces",type=string,JSONPath=`.spec.grant.namespaces`
@@ -25,9 +24,6 @@ type BreakGlass struct {
 	// Spec is the signed grant. It cannot be changed, but for being revoked.
 	// +required
 	Spec BreakGlassSpec `json:"spec"`
-	// Status says how the grant was used. No decision rests on it.
-	// +optional
-	Status BreakGlassStatus `json:"status,omitempty"`
 }
 
 // BreakGlassList is a list of BreakGlasses.
@@ -158,15 +154,4 @@ type BreakGlassSignature struct {
 	// +kubebuilder:validation:MaxLength=16384
 	// +required
 	SSH string `json:"ssh"`
-}
-
-// BreakGlassStatus says how a grant was used. It is for people; no decision rests
-// on it.
-type BreakGlassStatus struct {
-	// Uses counts the requests that the grant let pass, as far as they are known.
-	// +optional
-	Uses int64 `json:"uses,omitempty"`
-	// LastUsed is when the grant let a request pass for the last time.
-	// +optional
-	LastUsed *metav1.Time `json:"lastUsed,omitempty"`
 }
