@@ -37,6 +37,13 @@ const (
 
 var verifyAndVerdict = []string{"policy/verdict", "verify/commit", "verify/image"}
 
+var (
+	// lockAndBelow is what the parts of the webhook know of decisions.
+	lockAndBelow = []string{"policy/verdict", "policy/desired", "webhook/lock"}
+	// doorNever is what would bring keys, rules or Git to the admission path.
+	doorNever = []string{opa, sops, cosign, goGit}
+)
+
 // rules is the table of DESIGN.md section 3.
 var rules = map[string]rule{
 	"policy/verdict":         {stdOnly: true},
@@ -53,7 +60,14 @@ var rules = map[string]rule{
 	"reconcile/apply":        {ours: append(verifyAndVerdict, "policy/gate", "policy/desired"), never: []string{opa, sops}},
 	"reconcile": {ours: append(verifyAndVerdict, "policy/gate", "policy/desired", "reconcile/api/v1alpha1",
 		"reconcile/source", "reconcile/render", "reconcile/apply"), never: []string{opa, sops, admissions}},
-	"cmd/gitgate": {ours: []string{"*"}, never: []string{module + "test"}},
+	"webhook/lock":         {ours: []string{"policy/verdict", "policy/desired"}, never: doorNever},
+	"webhook/certs":        {ours: []string{}, never: doorNever},
+	"webhook/live":         {ours: lockAndBelow, never: doorNever},
+	"webhook/registration": {ours: lockAndBelow, never: doorNever},
+	"webhook/breakglass":   {ours: []string{"reconcile/api/v1alpha1"}, never: doorNever},
+	"webhook/doctor":       {ours: append(lockAndBelow, "reconcile/api/v1alpha1", "webhook/registration"), never: doorNever},
+	"webhook":              {ours: append(lockAndBelow, "webhook/certs"), never: doorNever},
+	"cmd/gitgate":          {ours: []string{"*"}, never: []string{module + "test"}},
 }
 
 // secretsMayNotImport holds of the package itself: its libraries do both, for
