@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	admissionv1 "k8s.io/api/admission/v1"
+	arv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -272,6 +274,7 @@ func (r *rig) waitInstalled() {
 		return old(ctx, req)
 	})
 	defer r.decider.set(old)
+	defer r.fence()
 	eventually(r.t, "the webhook being asked", func(ctx context.Context) bool {
 		_, err := r.cluster.Client().CoreV1().ConfigMaps("default").Create(ctx, configMap(marker), metav1.CreateOptions{DryRun: []string{"All"}})
 		return asked.Load() && err == nil
@@ -283,6 +286,35 @@ func (r *rig) waitInstalled() {
 			&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "marker"}, Value: 1}, metav1.CreateOptions{DryRun: []string{"All"}})
 		return apierrors.IsForbidden(err) && apierrors.IsForbidden(otherErr)
 	})
+}
+
+// fence waits until the API server knows that the webhook must not fail: it reads
+// webhook configurations in the order in which they are written, so it does once it
+// heeds one that was written later.
+func (r *rig) fence() {
+	r.t.Helper()
+	eventually(r.t, "failurePolicy Fail", func(ctx context.Context) bool {
+		live, err := r.configuration(ctx)
+		return err == nil && *live.Webhooks[len(live.Webhooks)-1].FailurePolicy == arv1.Fail
+	})
+	api := r.impersonate("system:serviceaccount:cert-manager:cert-manager-cainjector", "system:masters").AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	nowhere, none := "https://127.0.0.1:1/", arv1.SideEffectClassNone
+	_, err := api.Create(r.t.Context(), &arv1.ValidatingWebhookConfiguration{
+		ObjectMeta: metav1.ObjectMeta{Name: "fence"},
+		Webhooks: []arv1.ValidatingWebhook{{
+			Name: "fence.example.com", ClientConfig: arv1.WebhookClientConfig{URL: &nowhere}, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
+			Rules: []arv1.RuleWithOperations{{Operations: []arv1.OperationType{arv1.Create}, Rule: arv1.Rule{
+				APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"},
+			}}},
+			MatchConditions: []arv1.MatchCondition{{Name: "name", Expression: "request.name == 'fence'"}},
+		}},
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	eventually(r.t, "the fence", func(ctx context.Context) bool {
+		_, err := r.cluster.Client().CoreV1().ConfigMaps("default").Create(ctx, configMap("fence"), metav1.CreateOptions{DryRun: []string{"All"}})
+		return err != nil && strings.Contains(err.Error(), "fence.example.com")
+	})
+	must(r.t, api.Delete(r.t.Context(), "fence", metav1.DeleteOptions{}))
 }
 
 func configMap(name string) *corev1.ConfigMap {
