@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -139,9 +139,9 @@ func checkNamespace(s string) string {
 
 func checkName(s string) string {
 	prefix, pattern := strings.CutSuffix(s, "*")
-	problems := path.IsValidPathSegmentName
+	problems := content.IsPathSegmentName
 	if pattern {
-		problems = path.IsValidPathSegmentPrefix
+		problems = content.IsPathSegmentPrefix
 	}
 	switch {
 	case s == "" || len(s) > 253 || strings.Contains(prefix, "*") || len(problems(prefix)) > 0:
