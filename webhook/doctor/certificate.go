@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,7 +12,7 @@ import (
 	"net/url"
 	"time"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	arv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -21,6 +22,7 @@ import (
 const (
 	dialLimit      = 5 * time.Second
 	maxCertificate = 1 << 20 // bytes of PEM
+	authorityKey   = "ca.crt"
 )
 
 // certificate checks what the webhook serves against what the API server was told
@@ -46,7 +48,7 @@ func (d *doctor) certificate(ctx context.Context) []Check {
 	return out
 }
 
-func target(cc admissionregistrationv1.WebhookClientConfig) string {
+func target(cc arv1.WebhookClientConfig) string {
 	if cc.URL != nil {
 		return *cc.URL
 	}
@@ -59,20 +61,25 @@ func target(cc admissionregistrationv1.WebhookClientConfig) string {
 // served gets the certificates that a client is shown: from the server itself where
 // the API server is told a URL, which this machine may be able to reach too, and
 // else from the Secret that the server takes them from.
-func (d *doctor) served(ctx context.Context, id string, cc admissionregistrationv1.WebhookClientConfig) Check {
+func (d *doctor) served(ctx context.Context, id string, cc arv1.WebhookClientConfig) Check {
+	if cc.URL == nil && cc.Service == nil {
+		return Check{ID: id, Status: Fail, Message: "the configuration names neither a Service nor a URL", Advice: "see that gitgate webhook runs: it restores it"}
+	}
+	var secret corev1.Secret
+	err := d.client.Get(ctx, client.ObjectKey{Namespace: d.Namespace, Name: certificateName}, &secret)
+	if err != nil && (cc.URL == nil || !absent(err)) { // with a URL the certificate may come from anywhere
+		return unknown(id, "Secret "+d.Namespace+"/"+certificateName, err)
+	}
+	if ours := secret.Data[authorityKey]; len(ours) > 0 && !bytes.Equal(bytes.TrimSpace(ours), bytes.TrimSpace(cc.CABundle)) {
+		return Check{ID: id, Status: Fail, Message: "the API server is told to trust another authority than the one in Secret " + d.Namespace + "/" + certificateName,
+			Advice: "gitgate webhook restores it within seconds: see that it runs, and find out who changed it"}
+	}
 	if cc.URL != nil {
 		host, chain, err := dial(ctx, *cc.URL)
 		if err != nil {
 			return unknown(id, "the certificate at "+clean(*cc.URL), err)
 		}
 		return d.judge(id, host, chain, cc.CABundle)
-	}
-	if cc.Service == nil {
-		return Check{ID: id, Status: Fail, Message: "the configuration names neither a Service nor a URL", Advice: "see that gitgate webhook runs: it restores it"}
-	}
-	var secret corev1.Secret
-	if err := d.client.Get(ctx, client.ObjectKey{Namespace: d.Namespace, Name: certificateName}, &secret); err != nil {
-		return unknown(id, "Secret "+d.Namespace+"/"+certificateName, err)
 	}
 	chain, err := certificates(secret.Data[corev1.TLSCertKey])
 	if err != nil {

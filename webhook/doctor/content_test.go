@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,13 +38,6 @@ func withStatus[T client.Object](t *testing.T, o T, edit func(T)) {
 	}
 }
 
-func namespace(t *testing.T, name string) {
-	t.Helper()
-	if err := client.IgnoreAlreadyExists(well.Create(context.WithoutCancel(t.Context()), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestGitSyncs proves what is told of GitSyncs.
 func TestGitSyncs(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -66,7 +58,6 @@ func TestGitSyncs(t *testing.T) {
 		"Agree":     {lockMode(v1alpha1.ModeEnforce), replicas(revision+" a", revision+" a"), finding{"lock-replicas", doctor.OK, "know what was applied"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			namespace(t, "team")
 			withStatus(t, sync("team", "shop", tc.edit), tc.status)
 			tc.want.check(t, examined(t))
 		})
@@ -113,7 +104,6 @@ func TestAttack_G19_TrustInGit(t *testing.T) {
 		"Tenant":   {"team", []string{"team_x_gitgate.dev_GitSync"}, finding{"trust-in-git", doctor.OK, "no repository"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			namespace(t, "team")
 			withStatus(t, sync(tc.namespace, "root", nil), inventory(tc.ids...))
 			tc.want.check(t, examined(t))
 		})
@@ -175,7 +165,6 @@ func TestPolicySets(t *testing.T) {
 // TestRights proves that rights which GitSyncs need and our accounts lack are told of,
 // and are not once they are granted.
 func TestRights(t *testing.T) {
-	namespace(t, "team")
 	withStatus(t, sync("team", "shop", nil), inventory("team_a__ConfigMap", "team_b__Secret"))
 	with(t, sync(system, "root", func(s *v1alpha1.GitSync) { s.Spec.ServiceAccountName = "" }))
 	r := examined(t)

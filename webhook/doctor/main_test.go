@@ -83,6 +83,9 @@ func newPatient(ctx context.Context) (*patient, error) {
 			return p, err
 		}
 	}
+	if err := p.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team"}}); err != nil {
+		return p, err
+	}
 	for _, o := range p.registered() {
 		if err := p.Create(ctx, o); err != nil {
 			return p, err

@@ -77,6 +77,11 @@ func (d *doctor) registration(ctx context.Context) []Check {
 		return []Check{unknown(id, "ValidatingWebhookConfigurations", err)}
 	}
 	c := Check{ID: id, Status: OK, Message: "the API server asks gitgate about every write, but for what the control plane needs to stay alive"}
+	for _, w := range config.Webhooks {
+		if u := w.ClientConfig.URL; u != nil {
+			c.Details = append(c.Details, clean(w.Name+" is asked at "+*u)) // whether it is ours, people know
+		}
+	}
 	if weak := d.weaknesses(config, want.mode); len(weak) > 0 {
 		c.Status, c.Details = Fail, weak
 		c.Message = "ValidatingWebhookConfiguration " + registration.Name + " lets writes pass unasked"
@@ -132,7 +137,11 @@ func (d *doctor) weaknesses(config *arv1.ValidatingWebhookConfiguration, mode lo
 			continue // one more question does no harm; what it may refuse is shown by webhook-outage
 		}
 		delete(want, w.Name)
-		for _, gap := range differences(w, expected, mode) {
+		gaps := differences(w, expected, mode)
+		if s := w.ClientConfig.Service; s != nil && (s.Namespace != d.Namespace || s.Name != webhookName) {
+			gaps = append(gaps, "the Service "+s.Namespace+"/"+s.Name+" is asked instead of ours")
+		}
+		for _, gap := range gaps {
 			out = append(out, clean(w.Name+": "+gap))
 		}
 	}

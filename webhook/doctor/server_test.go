@@ -63,6 +63,11 @@ func TestAttack_K20_WeakRegistration(t *testing.T) {
 			w.MatchConditions = append(w.MatchConditions, arv1.MatchCondition{Name: "without-me", Expression: "request.userInfo.username != 'mallory'"})
 		}), "matchCondition without-me"},
 		"WiderCondition": {each(func(w *arv1.ValidatingWebhook) { w.MatchConditions[0].Expression = "false" }), "matchCondition without-events"},
+		"OtherService": {each(func(w *arv1.ValidatingWebhook) {
+			// Nobody is there: nothing must be asked of it.
+			w.MatchConditions = []arv1.MatchCondition{{Name: "never", Expression: "false"}}
+			w.ClientConfig.URL, w.ClientConfig.Service = nil, &arv1.ServiceReference{Namespace: "default", Name: "gitgate-webhook"}
+		}), "the Service default/gitgate-webhook is asked"},
 		"DeadPin": {func(c *arv1.ValidatingWebhookConfiguration) {
 			i := slices.IndexFunc(c.Webhooks, func(w arv1.ValidatingWebhook) bool {
 				return len(w.Rules) > 0 && w.Rules[0].APIGroups[0] == "autoscaling"
@@ -78,6 +83,7 @@ func TestAttack_K20_WeakRegistration(t *testing.T) {
 		})
 	}
 	finding{"webhook-configuration", doctor.OK, "asks gitgate about every write"}.check(t, examined(t))
+	finding{"webhook-configuration", doctor.OK, "is asked at " + well.webhook.URL}.check(t, examined(t))
 }
 
 // TestUnregistered proves that a missing registration is a failure as soon as anybody
@@ -189,6 +195,15 @@ func TestCertificateOfService(t *testing.T) {
 	finding{"webhook-certificate", doctor.OK, "verified by the caBundle"}.check(t, examined(t))
 	changed(t, secret.DeepCopy(), func(s *corev1.Secret) { s.Data["tls.crt"] = []byte("nothing") })
 	finding{"webhook-certificate", doctor.Fail, "holds no certificate"}.check(t, examined(t))
+}
+
+// TestAttack_K20_OtherAuthority proves that an authority which is not ours is told of,
+// although what is served is verified by it.
+func TestAttack_K20_OtherAuthority(t *testing.T) {
+	own, key := selfSigned(t, "gitgate-webhook."+system+".svc")
+	with(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "gitgate-webhook-certs"}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{"tls.crt": own, "tls.key": key, "ca.crt": own}})
+	finding{"webhook-certificate", doctor.Fail, "another authority"}.check(t, examined(t))
 }
 
 // selfSigned makes a serving certificate and its key, in PEM.
