@@ -49,9 +49,10 @@ inner contains y if { some x in items; y := x.b }`,
 items contains x if some x in input.object.c`,
 	"set counted after reading": `deny contains sprintf("%v %v", [count(items), x.a]) if some x in items
 items contains x if some x in input.object.c`,
-	"set in order": `deny contains sprintf("%v", [[x.a | some x in items]])
-items contains x if some x in input.object.c`,
-	"set in order of an alias": `deny contains sprintf("%v", [[x.a | some x in s]]) if s := items
+	"set in order": `deny contains sprintf("%v", [[x.e | some x in items]])
+items contains x if some x in input.object.c
+items contains x if some x in input.object.a`,
+	"set in order of an alias": `deny contains sprintf("%v", [[x.e | some x in s]]) if s := items
 items contains x if some x in input.object.c`,
 	"set counted as list": `deny contains sprintf("%v", [count([1 | some x in items; x.a])])
 items contains x if some x in input.object.c`,
@@ -89,7 +90,7 @@ f(x, x) := true`,
 f(x) := g(x.b)
 g(x) := x.c`,
 	"function over set": `deny contains sprintf("%v", [f(1)])
-f(_) := [x.a | some x in items]
+f(_) := [x.e | some x in items]
 items contains x if some x in input.object.c`,
 	"function with else": `deny contains sprintf("%v", [f(input.object.a)])
 f(x) := x.a if x.b else := x.c`,
@@ -97,7 +98,7 @@ f(x) := x.a if x.b else := x.c`,
 	"constant set":  `deny contains k if { some k in {"a", "b"}; input.object.a[k] }`,
 	"constant rule": `deny contains sprintf("%v", [x.a]) if { some k in fields; some x in input.object[k] }
 fields := {"a", "c"}`,
-	"constants inside":  `deny contains sprintf("%v %v", [k, n]) if { some k, _ in input.object.a; n := count([1 | k = ["a", "b"][_]; input.object.a[k]]) }`,
+	"constants inside":  `deny contains sprintf("%v %v", [k, n]) if { l := ["a", "b"]; some k, _ in input.object.a; n := count([1 | k = l[_]]) }`,
 	"constants negated": `deny contains k if { input.object.a[k]; l := ["a", "b"]; not k = l[0] }`,
 	"every":             `deny contains "every" if every x in input.object.c { x.a }`,
 	"every alias":       `deny contains "every" if { every x in input.object.c { y := x.b; y.a } }`,

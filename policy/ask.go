@@ -1,0 +1,130 @@
+package policy
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// parametersKey is input.parameters.
+var parametersKey = ast.InternedTerm("parameters")
+
+// evaluateSet asks the entries of a plan. What they say is collected in their
+// order, whether it was known before or not.
+func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
+	c := collector{run: r, set: s}
+	defer func() { r.out = append(r.out, c.finish()...) }()
+	answers, unknown := r.recall(s, p, items)
+	ask := func(int) (*ast.Term, error) { return nil, nil }
+	if unknown > 0 {
+		input := ast.ObjectTerm(append(slices.Clip(items), [2]*ast.Term{parametersKey, s.parameters})...)
+		txn, err := s.store.NewTransaction(r.ctx)
+		if err != nil {
+			c.fail(nil, err)
+			return
+		}
+		defer s.store.Abort(r.ctx, txn)
+		var values []*ast.Term
+		if unknown*2 > len(p.entries) { // one query for all is faster, unless most are known
+			if values, err = r.query(s, txn, p.body, len(p.entries), input); err != nil && overBudget(err) {
+				c.fail(nil, err)
+				return
+			}
+		}
+		// Where that failed, or something is undefined, they are asked one by one, so
+		// that the finding names the rule and the other rules are heard.
+		ask = func(i int) (*ast.Term, error) {
+			if values != nil {
+				return values[i], nil
+			}
+			one, err := r.query(s, txn, p.single[i], 1, input)
+			if err != nil || one == nil {
+				return nil, err
+			}
+			return one[0], nil
+		}
+	}
+	for i, e := range p.entries {
+		if answers[i].known {
+			c.repeat(e, answers[i].said)
+			continue
+		}
+		value, err := ask(i)
+		switch {
+		case err != nil:
+			c.fail(e, err)
+		case value == nil:
+			c.undefined(e)
+		case e.reads == nil:
+			c.add(e, value)
+		default:
+			c.addAndKeep(e, value, answers[i].key)
+		}
+	}
+}
+
+// An answer is what an entry says, if that is known already, and the key by which
+// to remember it.
+type answer struct {
+	key   memoKey
+	known bool
+	said  []said
+}
+
+// recall finds the answers that are known, and counts the others.
+func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, unknown int) {
+	answers = make([]answer, len(p.entries))
+	for i, e := range p.entries {
+		a := &answers[i]
+		if e.reads != nil {
+			a.key, r.buf = keyOf(r.buf, s.index, e.index, e.reads, items)
+			a.said, a.known = r.engine.memo.get(a.key)
+		}
+		if !a.known {
+			unknown++
+		}
+	}
+	return answers, unknown
+}
+
+// query returns the values of the n entries in body, or nil when one of them is
+// undefined.
+func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input *ast.Term) ([]*ast.Term, error) {
+	var values []*ast.Term
+	err := topdown.NewQuery(body).
+		WithCompiler(s.compiler).
+		WithStore(s.store).
+		WithTransaction(txn).
+		WithInput(input).
+		WithCancel(r.cancel).
+		WithStrictBuiltinErrors(true).
+		WithMetrics(metrics.NoOp()).
+		WithSeed(noSeed{}).
+		WithTime(time.Unix(0, 0)).
+		Iter(r.ctx, func(result topdown.QueryResult) error {
+			values = make([]*ast.Term, n)
+			for i := range values {
+				if values[i] = result[ast.Var(resultVar(i))]; values[i] == nil {
+					return errors.New("the query lost a result")
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	return values, nil
+}
+
+// noSeed keeps chance out of verdicts, even should a built-in ask for it.
+type noSeed struct{}
+
+func (noSeed) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
