@@ -72,8 +72,10 @@ func (i *Inventory) Accept(r Release) error {
 		i.syncs[r.Sync] = st
 		i.order = append(i.order, r.Sync)
 	}
-	if former := st.current; former != nil && former.revision != r.Revision {
-		st.previous, st.retired = former, former.images
+	if former := st.current; former != nil {
+		if former.revision != r.Revision {
+			st.previous, st.retired = former, former.images
+		}
 		st.bury(former, built)
 	}
 	st.current = built

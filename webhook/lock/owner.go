@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,7 +77,7 @@ type family struct {
 	parent parent
 	owners []map[string]any // the owner as it is known: live, admitted, as Git says
 	root   *record          // the managed object at the end of the chain, or nil
-	buried *release         // the release that dropped it, if it is no longer managed
+	buried *release         // the release that dropped it, or left it to somebody as a whole
 }
 
 // family finds the owner that obj names. ok is false where obj names no owner of a
@@ -142,7 +143,7 @@ func (r *review) root(ref reference, obj map[string]any) (rec *record, buried *r
 		}
 		next, found := controllerOf(obj)
 		if !found {
-			return nil, r.snap.tombs[k], false
+			return nil, strictest(r.snap.tombs[k], r.given(schema.GroupKind{Group: ref.group, Kind: ref.kind}, ref.name)), false
 		}
 		if _, builtin := parents[next.group+"/"+next.kind]; !builtin {
 			resource := r.snap.kinds[schema.GroupKind{Group: next.group, Kind: next.kind}]
@@ -155,6 +156,22 @@ func (r *review) root(ref reference, obj map[string]any) (rec *record, buried *r
 		ref, obj = next, live[0]
 	}
 	return nil, nil, false
+}
+
+// given returns the release that leaves such objects of the namespace to somebody as
+// a whole, and closes it to everybody else: what they say is then as good as Git.
+func (r *review) given(kind schema.GroupKind, name string) *release {
+	for _, rel := range r.snap.closers {
+		if !slices.Contains(rel.namespaces, r.key.namespace) {
+			continue
+		}
+		for _, d := range rel.delegations {
+			if len(d.Paths) == 0 && d.Target.Kind != "" && d.Target.selects(kind, r.key.namespace, name) {
+				return rel
+			}
+		}
+	}
+	return nil
 }
 
 // wanted returns what Git says of the object, decoded: the owner will be this,

@@ -133,6 +133,13 @@ var tampers = map[string]struct {
 			}
 		}
 	}},
+	"K2/TokenMode": {"A token that everybody in the Pod reads.", pods, func(_ *admissionv1.AdmissionRequest, obj map[string]any) {
+		for _, v := range obj["spec"].(map[string]any)["volumes"].([]any) {
+			if p, ok := v.(map[string]any)["projected"].(map[string]any); ok {
+				p["defaultMode"] = 511
+			}
+		}
+	}},
 	"K18/Account": {"Another service account.", pods, func(_ *admissionv1.AdmissionRequest, obj map[string]any) {
 		obj["spec"].(map[string]any)["serviceAccountName"] = "admin"
 	}},

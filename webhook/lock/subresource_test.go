@@ -84,6 +84,7 @@ func TestSubresources(t *testing.T) {
 		"K8/BindingAnnotation": {"And no annotations.", try{user: scheduler, op: admissionv1.Create, sub: "binding", resource: podResource, new: edit(binding, "name: web-abc-1,", "name: web-abc-1, annotations: {a: b},")}, verdict.SubresourceDenied},
 		"Binding":              {"The scheduler binds, with the zone of the node.", try{user: scheduler, op: admissionv1.Create, sub: "binding", resource: podResource, new: edit(binding, "name: web-abc-1,", "name: web-abc-1, labels: {topology.kubernetes.io/zone: z},")}, ""},
 		"K32/Bindings":         {"The same under its old name.", try{user: alice, op: admissionv1.Create, resource: schema.GroupVersionResource{Version: "v1", Resource: "bindings"}, new: binding}, verdict.SubresourceDenied},
+		"Bindings":             {"Which the scheduler may use.", try{user: scheduler, op: admissionv1.Create, resource: schema.GroupVersionResource{Version: "v1", Resource: "bindings"}, new: binding}, ""},
 		"K9/Exec":              {"A shell in a Pod of Git's.", try{user: alice, op: admissionv1.Connect, sub: "exec", resource: podResource, ns: "shop", name: "web-abc-1", new: exec}, verdict.NoGrant},
 		"K9/ExecBare":          {"In one that Git declares itself.", try{user: alice, op: admissionv1.Connect, sub: "exec", resource: podResource, ns: "shop", name: "bare", new: exec}, verdict.NoGrant},
 		"K9/Attach":            {"Or to attach to it.", try{user: alice, op: admissionv1.Connect, sub: "attach", resource: podResource, ns: "shop", name: "web-abc-1", new: exec}, verdict.NoGrant},

@@ -39,6 +39,23 @@ func TestDelegationsStayHome(t *testing.T) {
 	}
 }
 
+// TestOperator checks what an operator makes where Git leaves a kind to it.
+func TestOperator(t *testing.T) {
+	const operator = "system:serviceaccount:op:op"
+	set := `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: pg, namespace: shop, uid: s1}, spec: {serviceName: pg, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: "pg:1"}]}}}}`
+	pod := `{apiVersion: v1, kind: Pod, metadata: {name: pg-0, namespace: shop, labels: {a: b}, ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: pg, uid: s1, controller: true}]}, spec: {hostname: pg-0, subdomain: pg, containers: [{name: c, image: "pg:1"}]}}`
+	w := newWorld(t)
+	w.release(func(r *lock.Release) {
+		r.Namespaces = []string{"shop"}
+		r.Delegations = []lock.Delegation{{Writer: operator, Target: lock.Target{Group: "apps", Kind: "StatefulSet", Namespace: "shop"}}}
+	}, w.object(bare))
+	w.check(t, "The operator makes its set.", try{user: operator, op: admissionv1.Create, new: set}, "")
+	w.check(t, "Nobody else does.", try{user: alice, op: admissionv1.Create, new: set}, verdict.NotInGit)
+	w.check(t, "The set was admitted a moment ago: its Pods may come.", try{user: controller("statefulset-controller"), op: admissionv1.Create, new: pod}, "")
+	w.check(t, "As it says.", try{user: controller("statefulset-controller"), op: admissionv1.Create, new: edit(pod, "pg:1", "evil")}, verdict.NotDerived)
+	w.check(t, "From its controller.", try{user: operator, op: admissionv1.Create, new: pod}, verdict.NotDerived)
+}
+
 // TestForce checks the deletion of what can only be replaced.
 func TestForce(t *testing.T) {
 	forced := edit(bare, "name: bare,", "name: bare, annotations: {gitgate.dev/force: Enabled},")
