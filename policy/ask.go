@@ -60,17 +60,18 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 			c.fail(e, err)
 		case value == nil:
 			c.undefined(e)
-		case e.reads == nil:
-			c.add(e, value)
-		default:
+		case answers[i].keep:
 			c.addAndKeep(e, value, answers[i].key)
+		default:
+			c.add(e, value)
 		}
 	}
 }
 
 // An answer is what an entry says, if that is known already, and the key by which
-// to remember it.
+// to keep it, if it is to be kept.
 type answer struct {
+	keep  bool
 	key   memoKey
 	known bool
 	said  []said
@@ -81,9 +82,11 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 	answers = make([]answer, len(p.entries))
 	for i, e := range p.entries {
 		a := &answers[i]
-		if e.reads != nil {
+		if a.keep = e.reads != nil && e.luck.try(); a.keep {
 			a.key, r.buf = keyOf(r.buf, s.index, e.index, e.reads, items)
-			a.said, a.known = r.engine.memo.get(a.key)
+			if a.said, a.known = r.engine.memo.get(a.key); a.known {
+				e.luck.hit()
+			}
 		}
 		if !a.known {
 			unknown++

@@ -26,6 +26,7 @@ type entry struct {
 	// reads is what the rule reads of the input, with all that it calls; nil where
 	// its answers are not kept.
 	reads *readPaths
+	luck  luck
 }
 
 // findEntries lists the rules that speak: those that deny first, then by name.

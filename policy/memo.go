@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -107,6 +108,33 @@ func (p *readPaths) memorable() bool {
 	}
 	return true
 }
+
+// luck says whether looking for the answer of a rule pays: where everything that
+// a rule reads is new each time, making keys is a waste. It changes no answer.
+type luck struct{ turns, asked, known atomic.Int32 }
+
+// The answers of a rule are looked for as long as one in luckAtLeast is known, and
+// one time in luckSample otherwise: habits change.
+const (
+	luckAtLeast = 16
+	luckSample  = 16
+	luckWindow  = 4096
+)
+
+// try reports whether to look.
+func (l *luck) try() bool {
+	turn, asked, known := l.turns.Add(1), l.asked.Load(), l.known.Load()
+	if asked >= luckWindow/luckSample && known*luckAtLeast < asked && turn%luckSample != 0 {
+		return false
+	}
+	if l.asked.Add(1) >= luckWindow { // forget half; what is lost when two do so at once is little
+		l.asked.Store(asked / 2)
+		l.known.Store(known / 2)
+	}
+	return true
+}
+
+func (l *luck) hit() { l.known.Add(1) }
 
 // keyOf makes the key of a rule and an input, in buf.
 func keyOf(buf []byte, set, entry int, reads *readPaths, items [][2]*ast.Term) (memoKey, []byte) {

@@ -178,6 +178,33 @@ func TestMemoIsBounded(t *testing.T) {
 	}
 }
 
+// A rule whose input is new each time is hardly looked for, until that changes.
+func TestMemoGivesUpAndComesBack(t *testing.T) {
+	e := load(t, "package acme\n\ndeny contains sprintf(\"%v\", [input.object.a])")
+	judge := func(a int) {
+		in := policy.Input{Object: fmt.Appendf(nil, `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"a":%d}`, a)}
+		if fs := e.Evaluate(t.Context(), in); len(fs) != 1 || fs[0].Message != fmt.Sprint(a) {
+			t.Fatalf("%d: %v", a, fs)
+		}
+	}
+	for i := range 4000 {
+		judge(i)
+	}
+	given := e.Remembered()
+	if given > 1000 {
+		t.Errorf("%d of 4000 answers that never come again are remembered", given)
+	}
+	for range 4000 {
+		judge(-1)
+	}
+	for i := range 100 {
+		judge(-2 - i)
+	}
+	if back := e.Remembered() - given; back < 90 {
+		t.Errorf("%d of 101 new answers are remembered although most were known lately", back)
+	}
+}
+
 // TestMemoConcurrent is for -race.
 func TestMemoConcurrent(t *testing.T) {
 	e := engine(t, policy.Options{}, policy.Set{Name: "acme", Modules: map[string]string{"a.rego": readers}})
