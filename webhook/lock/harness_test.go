@@ -36,7 +36,7 @@ func controller(name string) string { return "system:serviceaccount:kube-system:
 // plurals are the resources of the kinds that tests use.
 var plurals = map[string]string{
 	"NetworkPolicy": "networkpolicies", "PriorityClass": "priorityclasses", "Ingress": "ingresses", "Endpoints": "endpoints", "GitSync": "gitsyncs",
-	"TrustPolicy": "trustpolicies", "BreakGlass": "breakglasses", "Eviction": "pods", "PolicySet": "policysets",
+	"TrustPolicy": "trustpolicies", "BreakGlass": "breakglasses", "PolicySet": "policysets",
 }
 
 func plural(kind string) string {
@@ -175,7 +175,6 @@ type try struct {
 	op       admissionv1.Operation
 	old, new string
 	sub      string
-	kind     string // of the request, where it is not that of the object
 	resource schema.GroupVersionResource
 	ns, name string
 	dry      bool

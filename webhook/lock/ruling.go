@@ -19,8 +19,6 @@ type ruling struct {
 	mode     Mode     // overrides that of release
 	why      string   // what is wrong, as a sentence
 	changes  []desired.Change
-	secret   bool // values are not to be shown
-	who      string
 	next     string // what to do; empty is told by the reason
 	findings []verdict.Finding
 	warnings []string

@@ -67,7 +67,7 @@ func (g *ruling) message(r *review) string {
 		return b.String()
 	}
 	fmt.Fprintf(&b, "%s: %s", g.reason, g.why)
-	secret := g.secret || r.req.Resource.Group == "" && r.req.Resource.Resource == "secrets"
+	secret := r.req.Resource.Group == "" && r.req.Resource.Resource == "secrets"
 	for i, c := range g.changes {
 		if i == maxChanges {
 			fmt.Fprintf(&b, "\n  and %d more fields", len(g.changes)-i)
