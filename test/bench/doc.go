@@ -23,6 +23,7 @@
 //
 // # The floors
 //
-// "Bare apply" is server-side apply of the same objects with nothing around it.
+// "Bare apply" is server-side apply of the same objects with nothing around it, and
+// "bare dry run" the same as a dry run.
 // "Bare build" is kustomize on files in memory.
 package main
