@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 )
@@ -51,5 +53,87 @@ func TestReviews(t *testing.T) {
 				t.Error("another seed makes the same reviews")
 			}
 		})
+	}
+}
+
+// Both servers word the same denial in their own way.
+func TestReadVerdict(t *testing.T) {
+	answer := func(allowed bool, code int, message string) []byte {
+		raw, err := json.Marshal(object{"response": object{"allowed": allowed, "status": object{"code": code, "message": message}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	for name, tc := range map[string]struct {
+		answer []byte
+		want   verdict
+	}{
+		"allowed":    {answer(true, 200, ""), verdict{allowed: true}},
+		"gitgate":    {answer(false, 403, "PolicyDenied: b [1]\nPolicyDenied: a"), verdict{reasons: "a\nb [1]"}},
+		"Gatekeeper": {answer(false, 403, "[privileged] a\n[probes] b [1]"), verdict{reasons: "a\nb [1]"}},
+		"floor":      {answer(false, 403, "b [1]\na"), verdict{reasons: "a\nb [1]"}},
+		"pending":    {answer(false, 503, "NotReady: not yet"), verdict{late: true}},
+		"timeout":    {answer(false, 403, "PolicyTimeout: too long"), verdict{late: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := readVerdict(tc.answer)
+			if err != nil || got != tc.want {
+				t.Errorf("readVerdict = %+v, %v, want %+v", got, err, tc.want)
+			}
+		})
+	}
+	for _, bad := range []string{"", "{}", `{"response":{"allowed":false}}`} {
+		if v, err := readVerdict([]byte(bad)); err == nil {
+			t.Errorf("%q is read as %+v", bad, v)
+		}
+	}
+}
+
+// The table gives what the rounds gave, and says which goals are missed.
+func TestReport(t *testing.T) {
+	r := newReport(options{reviews: 2, rounds: 2})
+	for _, round := range []struct {
+		server  string
+		seconds float64
+	}{{gitgateName, 1}, {gatekeeperName, 30}, {gatekeeperName, 10}, {gitgateName, 1}} {
+		r.record(round.server, everyNew, 64, sample{seconds: round.seconds, cpu: round.seconds, latencies: []time.Duration{time.Millisecond, time.Duration(round.seconds) * time.Second}})
+	}
+	r.finish()
+	missed := r.missed()
+	if len(r.Rows) != 4 || len(missed) != 0 {
+		t.Errorf("rows %d, missed %q", len(r.Rows), missed)
+	}
+	if ratio, ok := r.Rows[0].ratio(); !ok || ratio != 20 {
+		t.Errorf("the throughput is %v times as high, want the median of 30 and 10", ratio)
+	}
+	r.record(gitgateName, everyNew, 64, sample{seconds: 100, latencies: []time.Duration{time.Second}})
+	r.record(gatekeeperName, everyNew, 64, sample{seconds: 100, latencies: []time.Duration{time.Second}})
+	r.record(gitgateName, everyNew, 64, sample{seconds: 100, latencies: []time.Duration{time.Second}})
+	r.record(gatekeeperName, everyNew, 64, sample{seconds: 100, latencies: []time.Duration{time.Second}})
+	r.finish()
+	if missed := r.missed(); len(missed) == 0 || !strings.Contains(r.markdown(), "**missed**") {
+		t.Errorf("nothing is missed where gitgate is as slow as Gatekeeper: %q", missed)
+	}
+}
+
+func TestRules(t *testing.T) {
+	sources, err := ruleSources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := ruleNames(sources)
+	if len(names) != 10 {
+		t.Errorf("%d rules, want 10: %q", len(names), names)
+	}
+	for rule := range parameters {
+		if !slices.Contains(names, rule) {
+			t.Errorf("parameters for %s, which is no rule", rule)
+		}
+	}
+	for name, source := range sources {
+		if strings.Contains(forGatekeeper(source), "input.object") {
+			t.Errorf("%s reads input.object at Gatekeeper", name)
+		}
 	}
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
 	"syscall"
@@ -26,6 +28,15 @@ func setAffinity(tid int, s cpuSet) error {
 	return nil
 }
 
+// setNice sets the priority of a thread, 0 being the one that calls, and of what
+// it starts. Only root may raise it.
+func setNice(tid, nice int) error {
+	if err := syscall.Setpriority(syscall.PRIO_PROCESS, tid, nice); err != nil {
+		return fmt.Errorf("-nice %d: %w", nice, err)
+	}
+	return nil
+}
+
 // usableCPUs lists the processors that we may run on.
 func usableCPUs() ([]int, error) {
 	var s cpuSet
@@ -44,6 +55,21 @@ func usableCPUs() ([]int, error) {
 
 // confine confines every thread of this process, and so whatever it starts.
 func confine(cpu int) error {
+	return eachThread(func(tid int) error { return setAffinity(tid, oneCPU(cpu)) })
+}
+
+// hurry gives every thread of this process a priority, and the session that it
+// is in: where the kernel groups programs by session (sched(7), autogroup), one of
+// a thread counts within the group only.
+func hurry(nice int) error {
+	err := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0o644)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return eachThread(func(tid int) error { return setNice(tid, nice) })
+}
+
+func eachThread(do func(tid int) error) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		return err
@@ -53,7 +79,7 @@ func confine(cpu int) error {
 		if err != nil {
 			return err
 		}
-		if err := setAffinity(tid, oneCPU(cpu)); err != nil {
+		if err := do(tid); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/meta"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -67,7 +67,7 @@ func (b *bench) runGatekeeper(binary, name string, flags ...string) (*server, er
 		"--port="+ports[0], "--health-addr=127.0.0.1:"+ports[1], "--prometheus-port="+ports[2], "--cert-dir="+b.dir)
 	env := []string{"KUBECONFIG=" + b.cluster.Kubeconfig(), "POD_NAMESPACE=" + gatekeeperNamespace, "POD_NAME=" + name,
 		"NAMESPACE=" + gatekeeperNamespace, "CONTAINER_NAME=manager"}
-	p, err := startPinned(b.serverCPU, name, filepath.Join(b.logs, name+".log"), binary, env, flags...)
+	p, err := startPinned(b.place, name, filepath.Join(b.logs, name+".log"), binary, env, flags...)
 	if err != nil {
 		return nil, err
 	}
@@ -140,16 +140,21 @@ func (b *bench) installRules(ctx context.Context) error {
 		gvr := schema.GroupVersionResource{Group: "constraints.gatekeeper.sh", Version: "v1beta1", Resource: kindOf(rule)}
 		create := func(ctx context.Context) (bool, error) {
 			_, err := b.client.Resource(gvr).Create(ctx, constraint(rule), metav1.CreateOptions{})
-			if meta.IsNoMatchError(err) || err != nil && strings.Contains(err.Error(), "could not find the requested resource") {
-				return false, nil // established a moment ago
-			}
-			return err == nil, err
+			return err == nil, unlessServedSoon(err)
 		}
 		if err := await(ctx, "constraint "+rule+" to be created", create); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unlessServedSoon drops the error of a kind that was established a moment ago.
+func unlessServedSoon(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // kindOf is the kind of the constraint, and in lower case its template.

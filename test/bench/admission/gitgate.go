@@ -2,106 +2,103 @@ package main
 
 import (
 	"context"
-	"errors"
-	"flag"
-	"fmt"
-	"net/http"
-	_ "net/http/pprof"
 	"os"
 	"path/filepath"
 
-	admissionv1 "k8s.io/api/admission/v1"
-
-	"gitgate.dev/gitgate/policy"
-	"gitgate.dev/gitgate/policy/desired"
-	"gitgate.dev/gitgate/policy/gate"
-	found "gitgate.dev/gitgate/policy/verdict"
-	"gitgate.dev/gitgate/webhook"
-	"gitgate.dev/gitgate/webhook/certs"
-	"gitgate.dev/gitgate/webhook/lock"
-
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"gitgate.dev/gitgate/webhook"
 )
 
-type evaluator struct{ engine *policy.Engine }
+const gitgateNamespace = "gitgate-system"
 
-func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
-func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []found.Finding {
-	return e.engine.Evaluate(ctx, policy.Input{
-		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject, ObjectID: in.ID,
-		Commit: &policy.Commit{},
-	})
-}
+var policySets = schema.GroupVersionResource{Group: "gitgate.dev", Version: "v1alpha1", Resource: "policysets"}
 
-type noSecrets struct{ gate.SecretKeeper }
-
-type noOwners struct{}
-
-func (noOwners) Owner(schema.GroupVersionKind, string, string, types.UID) (map[string]any, bool) {
-	return nil, false
-}
-
-type judge struct{ checker gate.Checker }
-
-func (j judge) Judge(ctx context.Context, r *admissionv1.AdmissionRequest) []found.Finding {
-	return j.checker.Check(ctx, gate.Write{
-		Operation: string(r.Operation), Group: r.Kind.Group, Kind: r.Kind.Kind, ID: r.Namespace + "/" + r.Kind.Kind + "/" + r.Name,
-		Object: r.Object.Raw, OldObject: r.OldObject.Raw,
-	})
-}
-
-func serveGitgate(ctx context.Context, args []string) error {
-	f := flag.NewFlagSet("serve-gitgate", flag.ContinueOnError)
-	listen := f.String("listen", "", "`address`")
-	dir := f.String("certs", "", "`directory` of the certificate")
-	prof := f.String("pprof", "", "")
-	if err := f.Parse(args); err != nil {
-		return err
-	}
-	if *prof != "" {
-		go http.ListenAndServe(*prof, nil)
-	}
-	sources, err := ruleSources()
-	if err != nil {
-		return err
-	}
-	modules := map[string]string{}
-	for n, s := range sources {
-		modules[n+".rego"] = s
-	}
-	engine, err := policy.Load(ctx, []policy.Set{{Name: "rules", Modules: modules, Parameters: allParameters()}}, policy.Options{})
-	if err != nil {
-		return err
-	}
-	inv := lock.NewInventory()
-	inv.SetSynced(true)
-	l, err := lock.New(lock.Config{Inventory: inv, Sealer: desired.NewSealer(), Owners: noOwners{}, System: "gitgate-system", Reconciler: "a", DryRunner: "b",
-		Judge: judge{gate.Checker{Policies: evaluator{engine}, Secrets: noSecrets{}, Runs: nil}}})
-	if err != nil {
-		return err
-	}
-	files, err := certs.NewFiles(certs.FilesConfig{Cert: filepath.Join(*dir, certFile), Key: filepath.Join(*dir, keyFile), CA: filepath.Join(*dir, caFile)})
-	if err != nil {
-		return err
-	}
-	dl := webhook.NewDecisionLog(os.Stdout)
-	go dl.Start(ctx)
-	srv, err := webhook.New(webhook.Config{Address: *listen, Certificates: files, Decider: l, Decisions: dl})
-	if err != nil {
-		return err
-	}
-	if err := srv.Start(ctx); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve: %w", err)
-	}
-	return nil
-}
-
+// startGitgate installs gitgate with the rules as one PolicySet, and starts one
+// replica of its webhook. It registers itself with the API server, whose own
+// few writes it thus judges too.
 func (b *bench) startGitgate(ctx context.Context) (*server, error) {
-	s, err := b.startSelf("gitgate", "serve-gitgate")
+	if err := b.installGitgate(ctx); err != nil {
+		return nil, err
+	}
+	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	s.path = webhook.Path
+	s := &server{name: gitgateName, addr: "127.0.0.1:" + ports[0], path: webhook.Path, pool: b.pool}
+	s.proc, err = startPinned(b.place, gitgateName, filepath.Join(b.logs, "gitgate.log"), b.opts.gitgate, nil,
+		"webhook", "--kubeconfig", b.cluster.Kubeconfig(), "--namespace", gitgateNamespace, "--user", "kubernetes-admin",
+		"--data-dir", filepath.Join(b.dir, "data"), "--bind-address", s.addr, "--url", "https://"+s.addr,
+		"--tls-cert-file", filepath.Join(b.dir, certFile), "--tls-private-key-file", filepath.Join(b.dir, keyFile),
+		"--tls-ca-file", filepath.Join(b.dir, caFile), "--decision-log", filepath.Join(b.logs, "decisions.jsonl"),
+		"--metrics-bind-address", "0", "--health-probe-bind-address", "0")
+	if err != nil {
+		return nil, err
+	}
+	b.onClose(s.proc.stop)
 	return s, nil
+}
+
+// installGitgate creates its kinds, its namespace and the rules.
+func (b *bench) installGitgate(ctx context.Context) error {
+	root, err := repositoryRoot()
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(root, "deploy", "crds", "*.yaml"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(data, &u.Object); err != nil {
+			return err
+		}
+		if _, err := b.client.Resource(crds).Create(ctx, u, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		if err := awaitCRD(ctx, b.client, u.GetName()); err != nil {
+			return err
+		}
+	}
+	namespace := &unstructured.Unstructured{Object: object{"apiVersion": "v1", "kind": "Namespace", "metadata": object{"name": gitgateNamespace}}}
+	if _, err := b.client.Resource(namespaceResource).Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	set, err := policySet()
+	if err != nil {
+		return err
+	}
+	return await(ctx, "the PolicySet to be created", func(ctx context.Context) (bool, error) {
+		_, err := b.client.Resource(policySets).Create(ctx, set, metav1.CreateOptions{})
+		return err == nil, unlessServedSoon(err)
+	})
+}
+
+// policySet holds all rules.
+func policySet() (*unstructured.Unstructured, error) {
+	sources, err := ruleSources()
+	if err != nil {
+		return nil, err
+	}
+	modules := object{}
+	for name, source := range sources {
+		modules[name+".rego"] = source
+	}
+	return &unstructured.Unstructured{Object: object{
+		"apiVersion": "gitgate.dev/v1alpha1", "kind": "PolicySet", "metadata": object{"name": "rules"},
+		"spec": object{
+			"admission": "Enforce", "source": object{"inline": modules}, "parameters": allParameters(),
+			"match": object{"kinds": list{
+				object{"apiGroups": list{""}, "kinds": list{"Pod"}}, object{"apiGroups": list{"apps"}, "kinds": list{"Deployment"}},
+			}},
+		},
+	}}, nil
 }

@@ -131,6 +131,7 @@ func (s *server) run(ctx context.Context, reviews [][]byte, concurrency int) (sa
 type verdict struct {
 	allowed bool
 	reasons string // sorted, one a line
+	late    bool   // it is no verdict: the time for one was up
 }
 
 // readVerdict takes what comes before each reason away: the name of the
@@ -146,6 +147,10 @@ func readVerdict(answer []byte) (verdict, error) {
 	}
 	if review.Response.Result == nil || review.Response.Result.Message == "" {
 		return v, errors.New("a denial without a message")
+	}
+	if review.Response.Result.Code == http.StatusServiceUnavailable || strings.Contains(review.Response.Result.Message, "PolicyTimeout: ") {
+		v.late = true
+		return v, nil
 	}
 	var reasons []string
 	for line := range strings.SplitSeq(review.Response.Result.Message, "\n") {

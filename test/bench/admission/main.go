@@ -26,6 +26,7 @@ type options struct {
 	check   bool
 	timeout time.Duration
 	logs    string
+	nice    int
 }
 
 func main() {
@@ -34,8 +35,6 @@ func main() {
 	var err error
 	if len(os.Args) > 1 && os.Args[1] == "serve" {
 		err = serveFloor(ctx, os.Args[2:])
-	} else if len(os.Args) > 1 && os.Args[1] == "serve-gitgate" {
-		err = serveGitgate(ctx, os.Args[2:])
 	} else {
 		err = run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	}
@@ -63,6 +62,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.check, "check", false, "fail when a goal is missed")
 	f.DurationVar(&o.timeout, "timeout", time.Hour, "give up after this long")
 	f.StringVar(&o.logs, "logs", "", "keep the logs of the servers in this `directory`")
+	f.IntVar(&o.nice, "nice", 0, "priority of servers and load, as root, where other programs run too")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -86,6 +86,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(o.gitgate); err != nil {
+		return fmt.Errorf("-gitgate: %w (make build makes it)", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done within -timeout %s", o.timeout))
 	defer cancel()

@@ -23,8 +23,11 @@ type process struct {
 	done chan struct{}
 }
 
-// startPinned starts a program on one processor. It dies with us.
-func startPinned(cpu int, name, log, path string, env []string, args ...string) (*process, error) {
+// A place is where a server runs: on one processor, with a priority.
+type place struct{ cpu, nice int }
+
+// startPinned starts a program in its place. It dies with us.
+func startPinned(at place, name, log, path string, env []string, args ...string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -38,10 +41,13 @@ func startPinned(cpu int, name, log, path string, env []string, args ...string) 
 	p := &process{name: name, log: log, cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
-		// The thread is ours alone, and goes with this goroutine: its affinity is for
-		// the child, and the kernel ends the child when it ends.
+		// The thread is ours alone, and goes with this goroutine: its place is for the
+		// child, and the kernel ends the child when it ends.
 		runtime.LockOSThread()
-		err := setAffinity(0, oneCPU(cpu))
+		err := setAffinity(0, oneCPU(at.cpu))
+		if err == nil && at.nice != 0 {
+			err = setNice(0, at.nice)
+		}
 		if err == nil {
 			err = cmd.Start()
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -107,12 +108,14 @@ type report struct {
 	LoadEnd   float64 `json:"loadAfter"`
 	Judged    int     `json:"judged"`
 	Denied    int     `json:"denied"`
-	Rows      []*row  `json:"rows"`
+	// Late counts the reviews that a server failed to judge in time.
+	Late map[string]int `json:"late"`
+	Rows []*row         `json:"rows"`
 }
 
 func newReport(o options) *report {
 	return &report{Reviews: o.reviews, Rounds: o.rounds, CPUs: runtime.NumCPU(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Go: runtime.Version(), LoadStart: loadAverage()}
+		Go: runtime.Version(), LoadStart: loadAverage(), Late: map[string]int{}}
 }
 
 // goals by row.
@@ -196,6 +199,9 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "%d CPUs, %s, %s; %d reviews and %d rounds; load average %.1f before and %.1f after. %d reviews were judged and %d denied,\n"+
 		"by all servers alike and for the same reasons.\n\n",
 		r.CPUs, r.Platform, r.Go, r.Reviews, r.Rounds, r.LoadStart, r.LoadEnd, r.Judged, r.Denied)
+	for _, name := range slices.Sorted(maps.Keys(r.Late)) {
+		fmt.Fprintf(&b, "%s could not judge %d of them in time; those count as slow and not as verdicts.\n\n", name, r.Late[name])
+	}
 	b.WriteString("| | gitgate | Gatekeeper | bare query | bare envelope | better than Gatekeeper | goal | |\n|---|---|---|---|---|---|---|---|\n")
 	for _, w := range r.Rows {
 		ratio, goal, met := "", "", ""

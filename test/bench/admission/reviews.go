@@ -142,7 +142,7 @@ func (g *generator) template(isPod bool) podTemplate {
 // service account is mounted last.
 func (g *generator) container(name string, serves bool) object {
 	env := list{object{"name": "POD_NAME", "valueFrom": object{"fieldRef": object{"apiVersion": "v1", "fieldPath": "metadata.name"}}}}
-	for range 3 + g.r.IntN(4) {
+	for range 3 + g.r.IntN(3) {
 		env = append(env, object{"name": strings.ToUpper(g.word(5) + "_" + g.pick("URL", "HOST", "TIMEOUT", "MODE")), "value": g.word(8 + g.r.IntN(24))})
 	}
 	env = append(env, object{"name": strings.ToUpper(g.word(6)) + "_PASSWORD", "valueFrom": object{
