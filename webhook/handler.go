@@ -18,6 +18,9 @@ import (
 	"gitgate.dev/gitgate/webhook/lock"
 )
 
+// firstChunk is what is claimed at once; most reviews fit.
+const firstChunk = 64 << 10
+
 // serve answers one HTTP request. What is not a review gets a status and no
 // text: only the API server has business here, and it fails closed on either.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
@@ -31,21 +34,18 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, code, cause)
 		return
 	}
-	size := r.ContentLength
-	if size < 0 {
-		size = s.limits.Body
-	}
-	if !s.memory.TryAcquire(size) {
+	held := newHold(s.memory)
+	defer held.drop()
+	body, code := s.read(w, r, held)
+	switch code {
+	case 0:
+	case http.StatusServiceUnavailable:
 		// Without its body there is no review to answer. client-go in the API server
 		// waits and asks again by itself.
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfterSeconds))
-		s.refuse(w, http.StatusServiceUnavailable, "overload")
+		s.refuse(w, code, "overload")
 		return
-	}
-	held := newHold(func() { s.memory.Release(size) })
-	defer held.drop()
-	body, code := s.read(w, r)
-	if code != 0 {
+	default:
 		s.refuse(w, code, "body")
 		return
 	}
@@ -93,21 +93,33 @@ func (s *Server) refuse(w http.ResponseWriter, code int, cause string) {
 	w.WriteHeader(code)
 }
 
-// read returns the body, or the status that says why not.
-func (s *Server) read(w http.ResponseWriter, r *http.Request) (body []byte, code int) {
+// read returns the body, or the status that says why not. Memory is claimed as
+// the body arrives: who only announces a large one takes nothing from others.
+func (s *Server) read(w http.ResponseWriter, r *http.Request, held *hold) (body []byte, code int) {
 	limited := http.MaxBytesReader(w, r.Body, s.limits.Body)
-	var err error
-	if r.ContentLength > 0 {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(limited, body)
-	} else {
-		body, err = io.ReadAll(limited)
+	size := r.ContentLength
+	if size < 0 {
+		size = s.limits.Body + 1 // unknown: the reader ends it
 	}
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, http.StatusRequestEntityTooLarge
-	}
-	if err != nil {
-		return nil, http.StatusBadRequest
+	for int64(len(body)) < size {
+		if len(body) == cap(body) {
+			grown := min(size, max(firstChunk, 2*int64(cap(body))))
+			if !held.claim(grown - int64(cap(body))) {
+				return nil, http.StatusServiceUnavailable
+			}
+			body = append(make([]byte, 0, grown), body...)
+		}
+		n, err := limited.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return nil, http.StatusRequestEntityTooLarge
+		}
+		if errors.Is(err, io.EOF) && (r.ContentLength < 0 || int64(len(body)) == size) {
+			break
+		}
+		if err != nil {
+			return nil, http.StatusBadRequest
+		}
 	}
 	return body, 0
 }
