@@ -13,3 +13,15 @@ func (e *Engine) RememberedBytes() int {
 	}
 	return total
 }
+
+// TakeTurns takes every turn; the function that it returns gives them back.
+func (e *Engine) TakeTurns() (back func()) {
+	for range cap(e.turns) {
+		e.turns <- struct{}{}
+	}
+	return func() {
+		for range cap(e.turns) {
+			<-e.turns
+		}
+	}
+}

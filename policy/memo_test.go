@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -226,4 +227,29 @@ func TestMemoConcurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// An object that waits for its turn is not judged, and has its whole time when its
+// turn comes.
+func TestTurns(t *testing.T) {
+	e := load(t, "package acme\n\ndeny contains \"x\" if input.object.a")
+	in := policy.Input{Object: []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"},"a":1}`)}
+	back := e.TakeTurns()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	fs := e.Evaluate(ctx, in)
+	if len(fs) != 1 || fs[0].Reason != verdict.PolicyTimeout || fs[0].Severity != verdict.Undetermined {
+		t.Errorf("findings = %v, want one that says that the turn did not come", fs)
+	}
+	waiting := make(chan []verdict.Finding)
+	go func() { waiting <- e.Evaluate(t.Context(), in) }()
+	select {
+	case fs := <-waiting:
+		t.Errorf("judged before its turn: %v", fs)
+	default:
+	}
+	back()
+	if fs := <-waiting; len(fs) != 1 || fs[0].Reason != verdict.PolicyDenied {
+		t.Errorf("findings = %v, want the denial", fs)
+	}
 }

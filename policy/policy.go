@@ -88,7 +88,8 @@ type Options struct {
 	// LimitExceeded finding says so.
 	MaxMessageBytes int
 	// ReadWholeInput turns off the pruning of input to the paths that the rules
-	// read. It is slower and gives the same findings.
+	// read, and with it the memory of what rules said of it. It is slower and gives
+	// the same findings.
 	ReadWholeInput bool
 }
 
