@@ -151,7 +151,7 @@ func (f *follow) open(ctx context.Context, in Inputs, fingerprint string) error 
 	stage := &wantStage{applier: f.Mirror.Applier}
 	g, err := f.Mirror.Gates.Gate(ctx, in, stage)
 	if err != nil {
-		return &specError{reason: verdict.PolicyError, msg: err.Error()}
+		return gateError(err)
 	}
 	s.gate, s.fingerprint, s.wants, f.stage = g, fingerprint, stage, stage
 	return nil

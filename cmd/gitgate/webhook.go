@@ -138,7 +138,7 @@ func (o *webhookOptions) setup(ctx context.Context, mgr ctrl.Manager, config *re
 		options: o, mgr: mgr, kube: kube, applier: applier, dryRunner: dryRunner, sources: sources,
 		gates: &gates{
 			renders: render.NewCache(renderCacheBytes), scope: applier.Scope, system: o.namespace,
-			loopbackHTTP: o.loopbackHTTP, lastGood: map[string]goodSet{},
+			loopbackHTTP: o.loopbackHTTP, imageCache: filepath.Join(o.dataDir, "images"), recallTags: true, lastGood: map[string]goodSet{},
 		},
 		inventory: lock.NewInventory(), images: &verifiedImages{}, judge: &admissionJudge{},
 		events: webhook.NewEvents(mgr.GetEventRecorder("gitgate-webhook"), o.namespace),

@@ -25,6 +25,10 @@ type gates struct {
 	system  string // gitgate's own namespace
 	// loopbackHTTP allows plain HTTP to registries on this machine.
 	loopbackHTTP bool
+	// imageCache is the directory for signatures; empty keeps none.
+	imageCache string
+	// recallTags lets tags stand for what they stood for while a registry is down.
+	recallTags bool
 	// compiled are the rules of PolicySets, for all GitSyncs that use them.
 	compiled compilations
 
@@ -45,7 +49,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	images := imageConfig(in.Trust.Spec.Images)
-	images.LoopbackHTTP = g.loopbackHTTP
+	images.LoopbackHTTP, images.CacheDir, images.RecallTags = g.loopbackHTTP, g.imageCache, g.recallTags
 	if images.Keychain, err = pullKeychain(in.PullSecrets); err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
 	}

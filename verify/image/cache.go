@@ -90,11 +90,36 @@ func (d disk) get(key string, l Limits) []proof {
 	return proofs
 }
 
-func (d disk) put(key string, proofs []proof) {
+// tagKey is apart from the keys of digests, which have an @.
+func tagKey(r reference) string { return "tag " + r.name() + ":" + r.tag }
+
+// getTag returns the digest that a tag had last; empty if that is not known.
+func (d disk) getTag(r reference) string {
 	if d == "" {
-		return
+		return ""
 	}
-	raw, err := json.Marshal(proofs)
+	raw, err := os.ReadFile(d.path(tagKey(r)))
+	var digest string
+	if err != nil || json.Unmarshal(raw, &digest) != nil || !reHash.MatchString(digest) {
+		return ""
+	}
+	return digest
+}
+
+func (d disk) putTag(r reference, digest string) {
+	if d != "" && d.getTag(r) != digest {
+		d.write(tagKey(r), digest)
+	}
+}
+
+func (d disk) put(key string, proofs []proof) {
+	if d != "" {
+		d.write(key, proofs)
+	}
+}
+
+func (d disk) write(key string, content any) {
+	raw, err := json.Marshal(content)
 	if err != nil {
 		return
 	}

@@ -54,6 +54,11 @@ type Config struct {
 	// CacheDir keeps signatures between runs; empty keeps none. What is read
 	// from it is verified again, so whoever can write there gains nothing.
 	CacheDir string
+	// RecallTags lets a tag stand for the digest that it had when CacheDir saw it
+	// last, while its registry does not answer. The digest must be proven by the
+	// signatures in CacheDir, as always. It is for those who have to go on with what
+	// was verified before; whoever decides about something new has to ask.
+	RecallTags bool
 }
 
 // A Rule says whose signature counts for some repositories. It has either

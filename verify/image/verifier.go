@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // A Verifier decides about images. It is safe for concurrent use.
@@ -15,7 +18,9 @@ type Verifier struct {
 	network  *network
 	memory   *memory
 	disk     disk
-	slots    chan struct{}
+	// recallTags: see Config.RecallTags.
+	recallTags bool
+	slots      chan struct{}
 }
 
 // NewVerifier compiles a configuration. Its error lists everything that is
@@ -43,14 +48,15 @@ func NewVerifier(c Config) (*Verifier, error) {
 		return nil, err
 	}
 	return &Verifier{
-		fallback: c.Default,
-		digest:   c.Digest,
-		rules:    rules,
-		limits:   limits,
-		network:  net,
-		memory:   newMemory(c.CacheEntries),
-		disk:     disk(c.CacheDir),
-		slots:    make(chan struct{}, limits.Parallel),
+		fallback:   c.Default,
+		digest:     c.Digest,
+		rules:      rules,
+		limits:     limits,
+		network:    net,
+		memory:     newMemory(c.CacheEntries),
+		disk:       disk(c.CacheDir),
+		recallTags: c.RecallTags && c.CacheDir != "",
+		slots:      make(chan struct{}, limits.Parallel),
 	}, nil
 }
 
@@ -112,16 +118,18 @@ func (v *Verifier) judge(ctx context.Context, r reference, demands []demand) (fo
 func (v *Verifier) ask(ctx context.Context, r reference, grants []Grant, signed []demand) (found, *Error) {
 	client, err := v.network.open(ctx, r)
 	if err != nil {
-		return found{}, v.registryError(ctx, r, "", err)
+		return v.unanswered(ctx, r, grants, signed, err)
 	}
 	digest := r.digest
 	if digest == "" {
 		if digest, err = client.resolve(ctx, r.tag); err != nil {
-			return found{}, v.registryError(ctx, r, "", err)
+			return v.unanswered(ctx, r, grants, signed, err)
 		}
 		if signed == nil {
+			v.disk.putTag(r, digest)
 			return found{digest, grants}, nil
 		}
+		v.disk.putTag(r, digest) // it is worth nothing without the proofs of the digest
 		r.digest = digest
 		if more, ok := v.remembered(r, signed); ok {
 			return found{digest, append(grants, more...)}, nil
@@ -138,6 +146,33 @@ func (v *Verifier) ask(ctx context.Context, r reference, grants []Grant, signed 
 		return found{}, v.registryError(ctx, r, digest, err)
 	}
 	return found{}, s.refusal(r)
+}
+
+// unanswered is for a registry that cannot be asked. Where tags may be recalled,
+// one stands for what it stood for last, whose proofs are verified anew.
+func (v *Verifier) unanswered(ctx context.Context, r reference, grants []Grant, signed []demand, err error) (found, *Error) {
+	if v.recallTags && r.digest == "" && silent(err) {
+		known := r
+		known.digest = v.disk.getTag(r)
+		if known.digest != "" && signed == nil {
+			return found{known.digest, grants}, nil
+		}
+		if more, ok := v.remembered(known, signed); known.digest != "" && ok {
+			return found{known.digest, append(grants, more...)}, nil
+		}
+	}
+	return found{}, v.registryError(ctx, r, "", err)
+}
+
+// silent reports whether an error means that the registry said nothing about the
+// image: a tag that is gone is an answer.
+func silent(err error) bool {
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return false
+	}
+	var answer *transport.Error
+	return !errors.As(err, &answer) || answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
 }
 
 // remembered answers from what was verified before.
