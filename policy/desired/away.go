@@ -10,7 +10,7 @@ import (
 // normalised. Old of each change is what d has there, and New what was tried.
 //
 // What did not change is not judged: a leaf that differs from d in old as in live
-// is not listed. As in [Mask.Diff] order counts.
+// is not listed. As in [Mask.Diff] order counts. At most a thousand are listed.
 func (g *Guard) Away(d, old, live map[string]any, w Writer) []Change {
 	a := away{w: w}
 	var root *place
@@ -55,7 +55,17 @@ type away struct {
 func (a *away) writes(l *Leaf) bool { return a.anyone || l.writes(a.w) }
 
 func (a *away) add(at *trail, d, live any) {
-	a.changes = append(a.changes, Change{Path: at.path(), Old: d, New: live})
+	a.note(Change{Path: at.path(), Old: d, New: live})
+}
+
+// maxAway bounds the changes that are listed: one is as bad as many, and sorting
+// them takes time.
+const maxAway = 1000
+
+func (a *away) note(c Change) {
+	if len(a.changes) < maxAway {
+		a.changes = append(a.changes, c)
+	}
 }
 
 // lease works out whose the place is. done means that the change needs no
@@ -119,7 +129,7 @@ func (a *away) leaf(at *trail, p *place, l lease, d, old, live any) {
 	switch {
 	case l.mine || equal(old, live):
 	case l.reserved:
-		a.changes = append(a.changes, Change{Path: at.path(), Old: d, New: live, Reserved: true})
+		a.note(Change{Path: at.path(), Old: d, New: live, Reserved: true})
 	case equal(d, live):
 	case p != nil && p.slot && allocated(d, live) && !allocated(old, live):
 		// The server fills it; nobody moves it from one value to another.
@@ -169,7 +179,7 @@ func (a *away) list(at *trail, p *place, l lease, d, old, live any) {
 	}
 	if p != nil && len(p.rows) > 0 && !l.mine {
 		if !a.tokens(p, dl, ol, ll) {
-			a.changes = append(a.changes, Change{Path: at.path(), Old: d, New: live, Reserved: true})
+			a.note(Change{Path: at.path(), Old: d, New: live, Reserved: true})
 			return
 		}
 		ol, ll, dl = p.withoutTokens(ol), p.withoutTokens(ll), p.withoutTokens(dl)

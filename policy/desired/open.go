@@ -106,7 +106,7 @@ var openLeaves = []Leaf{
 	{Group: "", Kind: "Namespace", Path: []string{"spec", "finalizers"}, Subresource: "finalize",
 		Writers: []string{"namespace-controller"}},
 	{Group: "", Kind: "Service", Path: finalizers, Tokens: []string{"service.kubernetes.io/load-balancer-cleanup"},
-		Writers: []string{"service-controller"}},
+		Writers: []string{"service-controller", "cloud-controller-manager", "system:cloud-controller-manager"}},
 	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition", Path: finalizers,
 		Tokens:  []string{"customresourcecleanup.apiextensions.k8s.io"},
 		Writers: []string{"system:apiserver"}, Subresource: "status"},
@@ -151,12 +151,18 @@ func (l Leaf) holds(g map[string]any, autoscaled bool) bool {
 	return false
 }
 
+// maxDropped bounds the lists that are compared item by item.
+const maxDropped = 256
+
 // dropped reports whether a list only lost items: every item of live is in d.
 func dropped(d, live any) bool {
 	was, _ := d.([]any)
 	is, ok := live.([]any)
 	if !ok {
 		return live == nil
+	}
+	if len(is) > maxDropped || len(was) > maxDropped { // comparing them all would take too long
+		return len(is) == 0
 	}
 	return !slices.ContainsFunc(is, func(item any) bool {
 		return !slices.ContainsFunc(was, func(w any) bool { return equal(w, item) })

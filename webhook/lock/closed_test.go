@@ -54,6 +54,8 @@ func TestClosed(t *testing.T) {
 		"DefaultAccountBy":   {"From its controller.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: v1, kind: ServiceAccount, metadata: {name: default, namespace: shop}}`}, verdict.NotInGit},
 		"RootCA":             {"The trust anchor of every Pod.", try{user: controller("root-ca-cert-publisher"), op: admissionv1.Create, new: `{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}, data: {ca.crt: "-----BEGIN CERTIFICATE-----"}}`}, ""},
 		"RootCAAlice":        {"Nobody else's.", try{user: alice, op: admissionv1.Update, old: `{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}, data: {ca.crt: a}}`, new: `{apiVersion: v1, kind: ConfigMap, metadata: {name: kube-root-ca.crt, namespace: shop}, data: {ca.crt: b}}`}, verdict.NotInGit},
+		"Event":              {"What happened is no state.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: v1, kind: Event, metadata: {name: e, namespace: shop}, reason: x}`}, ""},
+		"Question":           {"Nor is a question.", try{user: alice, op: admissionv1.Create, new: `{apiVersion: authorization.k8s.io/v1, kind: LocalSubjectAccessReview, metadata: {namespace: shop}, spec: {user: x}}`}, ""},
 		"Elsewhere":          {"Where nothing is Git's nothing is locked.", try{user: alice, op: admissionv1.Create, new: edit(configMap, "namespace: shop", "namespace: other")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

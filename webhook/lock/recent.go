@@ -7,8 +7,12 @@ import (
 )
 
 // maxRecent bounds what is remembered: more than controllers create between two
-// events of a watch.
-const maxRecent = 2048
+// events of a watch. Of objects larger than maxRecentBytes the news has to be
+// awaited.
+const (
+	maxRecent      = 512
+	maxRecentBytes = 32 << 10
+)
 
 // recent remembers the owners of children that were admitted a moment ago and that
 // informers may not have yet. It is safe for concurrent use.
@@ -55,6 +59,9 @@ func (r *review) remember() {
 		return
 	}
 	r.kept = true
+	if len(r.req.Object.Raw) > maxRecentBytes {
+		return
+	}
 	if s := r.scope(); s.closed == nil && s.managed == nil && r.req.Namespace != r.lock.cfg.System {
 		return
 	}

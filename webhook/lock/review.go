@@ -62,10 +62,19 @@ func (r *review) decide() ruling {
 	return r.unmanaged()
 }
 
+// stateless are resources that hold nothing of the cluster's state: what happened, and
+// questions. Most are never sent.
+var stateless = set("/events", "events.k8s.io/events", "authentication.k8s.io/tokenreviews", "authentication.k8s.io/selfsubjectreviews",
+	"authorization.k8s.io/subjectaccessreviews", "authorization.k8s.io/localsubjectaccessreviews",
+	"authorization.k8s.io/selfsubjectaccessreviews", "authorization.k8s.io/selfsubjectrulesreviews")
+
 // elsewhere reports whether the request is about a namespace in which the lock has
 // no business, which can be told without decoding anything.
 func (r *review) elsewhere() bool {
 	ns := r.req.Namespace
+	if stateless[r.req.Resource.Group+"/"+r.req.Resource.Resource] {
+		return true
+	}
 	return ns != "" && ns != "kube-system" && ns != r.lock.cfg.System && r.snap.namespaces[ns] == nil && !r.snap.accounts[ns] &&
 		r.req.Resource.Group != ownGroup && !(r.req.Resource.Group == "" && r.req.Resource.Resource == "namespaces") &&
 		!(r.sub == "token" && r.dryRun())

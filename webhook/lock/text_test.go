@@ -3,8 +3,10 @@ package lock_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 
@@ -105,6 +107,33 @@ func TestBounds(t *testing.T) {
 	var zero lock.Answer
 	if zero.Allowed {
 		t.Error("the zero answer allows")
+	}
+}
+
+// TestCost sends what costs much to compare. The time allowed is a hundred times what
+// it takes, so that a busy machine does not matter and a quadratic comparison does.
+func TestCost(t *testing.T) {
+	w := shop(t)
+	var refs, labels strings.Builder
+	for i := range 12_000 {
+		fmt.Fprintf(&refs, `,{"apiVersion":"v1","kind":"ConfigMap","name":"n%d","uid":"u%d"}`, i, i)
+		fmt.Fprintf(&labels, `,"l%d":"v"`, i)
+	}
+	object := func(labels, refs string) []byte {
+		return []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"shop","labels":{"a":"b"` + labels + `},"ownerReferences":[{"uid":"x"}` + refs + `]}}`)
+	}
+	for name, user := range map[string]string{"Alice": alice, "GC": controller("generic-garbage-collector")} {
+		t.Run(name, func(t *testing.T) {
+			req := w.request(try{user: user, op: admissionv1.Update, old: configMap, new: configMap})
+			req.OldObject.Raw, req.Object.Raw = object("", refs.String()), object(labels.String(), refs.String()+`,{"uid":"y"}`)
+			start := time.Now()
+			if w.lock.Decide(t.Context(), req).Allowed {
+				t.Error("allowed")
+			}
+			if took := time.Since(start); took > 20*time.Second {
+				t.Errorf("took %v", took)
+			}
+		})
 	}
 }
 
