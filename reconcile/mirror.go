@@ -205,7 +205,7 @@ func (m *Mirror) settle(ctx context.Context, name types.NamespacedName, known bo
 }
 
 // Start implements manager.Runnable: with no GitSync at all there is nothing to
-// wait for.
+// wait for. It removes clones that nobody uses until ctx is done.
 func (m *Mirror) Start(ctx context.Context) error {
 	var all v1alpha1.GitSyncList
 	if err := m.Client.List(ctx, &all); err != nil {
@@ -214,7 +214,7 @@ func (m *Mirror) Start(ctx context.Context) error {
 	if len(all.Items) == 0 {
 		m.Sink.Synced(true)
 	}
-	return nil
+	return m.steps.runPrune(ctx)
 }
 
 // NeedLeaderElection implements manager.LeaderElectionRunnable.
