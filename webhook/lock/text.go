@@ -170,6 +170,9 @@ func (g *ruling) advice(r *review) string {
 	return commit + "; whoever the TrustPolicy lets sign for that path may. In an emergency: " + r.breakglass()
 }
 
+// plainUser are the characters that a shell takes as they are.
+const plainUser = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@.:_-"
+
 // breakglass is the command that asks for a grant for this request.
 func (r *review) breakglass() string {
 	resource := r.key.resource
@@ -186,7 +189,13 @@ func (r *review) breakglass() string {
 	if r.key.name != "" {
 		cmd += " --name " + clip(r.key.name)
 	}
-	return cmd
+	if user := r.writer.User; user != "" && !strings.HasPrefix(user, "system:") {
+		if strings.ContainsFunc(user, func(c rune) bool { return !strings.ContainsRune(plainUser, c) }) {
+			user = "'" + strings.ReplaceAll(user, "'", "") + "'"
+		}
+		cmd += " --as " + clip(user)
+	}
+	return cmd + ` --reason "why"`
 }
 
 // find makes the findings of a ruling that denies.

@@ -22,7 +22,7 @@ func TestMessage(t *testing.T) {
   spec.replicas: Git says 2, tried 9
   spec.template.spec.containers[name=app].image: Git says "example.com/web:1", tried "example.com/evil:1"
   Git: apps/web.yaml:3 at main@sha1:1111111111111111111111111111111111111111, GitSync team/shop
-  Next: commit the change to apps/web.yaml:3; whoever the TrustPolicy lets sign for that path may. In an emergency: gitgate breakglass request --verb update --resource deployments.apps --namespace shop --name web`
+  Next: commit the change to apps/web.yaml:3; whoever the TrustPolicy lets sign for that path may. In an emergency: gitgate breakglass request --verb update --resource deployments.apps --namespace shop --name web --as alice --reason "why"`
 	if a.Message != want {
 		t.Errorf("got:\n%s\nwant:\n%s", a.Message, want)
 	}
