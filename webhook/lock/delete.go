@@ -12,11 +12,11 @@ func (r *review) delete(rec *record) ruling {
 	if text(r.old, "metadata", "deletionTimestamp") != "" {
 		return ruling{allowed: true} // it goes already, and nothing holds it
 	}
+	if r.req.Resource.Resource == "jobs" && r.is("ttl-after-finished-controller") && (rec.current.ttl(r.old) || rec.previous.ttl(r.old)) {
+		return ruling{allowed: true}
+	}
 	if rec.current == nil {
 		return r.deleteTombstoned(rec.previous.release)
-	}
-	if r.req.Resource.Resource == "jobs" && r.is("ttl-after-finished-controller") && rec.current.ttl(r.old) {
-		return ruling{allowed: true}
 	}
 	if rec.current.force && r.applies(rec.current.release) && r.differsFrom(rec) {
 		return ruling{allowed: true} // to be made anew, as Git says
@@ -62,6 +62,9 @@ func (s *snapshot) dropped(k key) bool {
 
 // ttl reports whether Git lets the Job be deleted when it is done.
 func (e *entry) ttl(live map[string]any) bool {
+	if e == nil {
+		return false
+	}
 	d, err := decode(e.d)
 	if err != nil {
 		return false

@@ -161,6 +161,9 @@ func (r *review) jobDiffers(owner map[string]any) []desired.Change {
 		}
 	}
 	labels := object(spec, "template", "metadata", "labels")
+	if len(object(want, "metadata", "labels")) == 0 && len(labels) > 0 && maps.Equal(object(meta, "labels"), labels) {
+		delete(meta, "labels") // the server gives a Job without labels those of its Pods
+	}
 	for i, l := range jobLabels {
 		if v := [...]string{uid, name}[i%2]; labels[l] == v {
 			delete(labels, l)

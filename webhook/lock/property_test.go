@@ -242,11 +242,33 @@ func toward(d, is map[string]any, path desired.Path) bool {
 	if len(all.Diff(box(dv), box(iv))) == 0 {
 		return true
 	}
+	// An object that was not there at all may come back in parts, each as in D.
+	if im, ok := iv.(map[string]any); ok && partOf(im, dv) {
+		return true
+	}
 	// A list that gained or lost items: every one that is there is as in D, and in
 	// its order.
 	dl, ok1 := dv.([]any)
 	il, ok2 := iv.([]any)
 	return ok1 && ok2 && subsequence(il, dl)
+}
+
+// partOf reports whether all that part holds stands in whole, and that it holds
+// something.
+func partOf(part map[string]any, whole any) bool {
+	w, ok := whole.(map[string]any)
+	if !ok || len(part) == 0 {
+		return false
+	}
+	for k, v := range part {
+		if m, ok := v.(map[string]any); ok && partOf(m, w[k]) {
+			continue
+		}
+		if !jsonEqual(map[string]any{"v": v}, map[string]any{"v": w[k]}) {
+			return false
+		}
+	}
+	return true
 }
 
 func item(v any, s desired.Step) any {
