@@ -6,38 +6,42 @@ import (
 	"net/url"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
-// deletion makes a request that deletes.
-func deletion(policy string, query url.Values) func(path string) request {
+// deletion makes a request that deletes. What it asks for is in the query: with a
+// body, the server would look for a dry run nowhere else.
+func deletion(policy, selector string) func(path string) request {
 	return func(path string) request {
-		body := map[string]any{"apiVersion": "v1", "kind": "DeleteOptions"}
+		query := url.Values{}
 		if policy != "" {
-			body["propagationPolicy"] = policy
+			query.Set("propagationPolicy", policy)
 		}
-		return request{verb: http.MethodDelete, path: path, query: query, media: runtime.ContentTypeJSON, body: encode(body)}
+		if selector != "" {
+			query.Set("labelSelector", selector)
+		}
+		return request{verb: http.MethodDelete, path: path, query: query}
 	}
 }
 
 func TestAttack_K10_DeleteCollection(t *testing.T) {
 	in := begin(t)
-	selector := url.Values{"labelSelector": {"gitgate.dev/name"}}
 	for name, path := range map[string]string{
 		"Deployments": "/apis/apps/v1/namespaces/harbor/deployments",
 		"ConfigMaps":  core + "configmaps",
 		"Secrets":     core + "secrets",
 		"Roles":       "/apis/rbac.authorization.k8s.io/v1/namespaces/harbor/roles",
 		"Custom":      "/apis/harbor.example.com/v1/namespaces/harbor/ships",
-		"Bare":        core + "pods/bare",
-		"Secret":      core + "secrets/login",
 	} {
 		t.Run(name, func(t *testing.T) {
-			in.refused(t, in.alice, deletion("", nil), path, verdict.ManagedDelete, verdict.NotInGit)
+			in.refused(t, in.alice, deletion("", ""), path, verdict.ManagedDelete, verdict.NotInGit)
 		})
-		t.Run(name+"Selected", func(t *testing.T) { in.refused(t, in.alice, deletion("", selector), path, verdict.ManagedDelete) })
+		t.Run(name+"Selected", func(t *testing.T) {
+			in.refused(t, in.alice, deletion("", "gitgate.dev/name"), path, verdict.ManagedDelete)
+		})
+	}
+	for _, path := range []string{core + "pods/bare", core + "secrets/login", core + "configmaps/settings", core + "services/web"} {
+		t.Run(path[len(core):], func(t *testing.T) { in.refused(t, in.alice, deletion("", ""), path, verdict.ManagedDelete) })
 	}
 }
 
@@ -47,34 +51,34 @@ func TestAttack_K11_Holders(t *testing.T) {
 	namespaces := in.as(t, "system:serviceaccount:kube-system:namespace-controller")
 	for _, policy := range []string{"Orphan", "Background", "Foreground"} {
 		t.Run("Namespace/"+policy, func(t *testing.T) {
-			in.refused(t, in.alice, deletion(policy, nil), "/api/v1/namespaces/harbor", verdict.ManagedDelete)
+			in.refused(t, in.alice, deletion(policy, ""), "/api/v1/namespaces/harbor", verdict.ManagedDelete)
 		})
 		t.Run("Deployment/"+policy, func(t *testing.T) {
-			in.refused(t, in.alice, deletion(policy, nil), deployment, verdict.ManagedDelete)
+			in.refused(t, in.alice, deletion(policy, ""), deployment, verdict.ManagedDelete)
 		})
 		t.Run("ReplicaSet/"+policy, func(t *testing.T) {
 			// People do not delete them; the twin's has another name.
 			owner := in.podOf(t, locked).OwnerReferences[0].Name
-			in.refusedAlone(t, in.alice, deletion(policy, nil)("/apis/apps/v1/namespaces/harbor/replicasets/"+owner), verdict.NotDerived, verdict.ManagedDelete)
+			in.refusedAlone(t, in.alice, deletion(policy, "")("/apis/apps/v1/namespaces/harbor/replicasets/"+owner), verdict.NotDerived, verdict.ManagedDelete)
 		})
 	}
 	t.Run("Collector", func(t *testing.T) {
-		in.refused(t, collector, deletion("", nil), core+"configmaps/settings", verdict.ManagedDelete)
+		in.refused(t, collector, deletion("", ""), core+"configmaps/settings", verdict.ManagedDelete)
 	})
 	t.Run("NamespaceController", func(t *testing.T) {
-		in.refused(t, namespaces, deletion("", nil), "/apis/networking.k8s.io/v1/namespaces/harbor/networkpolicies/wall", verdict.ManagedDelete)
+		in.refused(t, namespaces, deletion("", ""), "/apis/networking.k8s.io/v1/namespaces/harbor/networkpolicies/wall", verdict.ManagedDelete)
 	})
 	t.Run("GitSync", func(t *testing.T) {
 		// Its deletion would prune all. The twin's is gitgate's too, and locked.
 		path := "/apis/gitgate.dev/v1alpha1/namespaces/gitgate-system/gitsyncs/harbor"
-		in.refusedAlone(t, in.alice, deletion("", nil)(path), verdict.NotInGit)
+		in.refusedAlone(t, in.alice, deletion("", "")(path), verdict.NotInGit)
 	})
 }
 
 func TestAttack_K29_Definition(t *testing.T) {
 	in := begin(t)
-	in.refused(t, in.alice, deletion("", nil), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ships.harbor.example.com", verdict.ManagedDelete)
-	in.refusedAlone(t, in.alice, deletion("", nil)("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gitsyncs.gitgate.dev"), verdict.ManagedDelete)
+	in.refused(t, in.alice, deletion("", ""), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ships.harbor.example.com", verdict.ManagedDelete)
+	in.refusedAlone(t, in.alice, deletion("", "")("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gitsyncs.gitgate.dev"), verdict.ManagedDelete)
 }
 
 // podFor is a Pod that claims a ReplicaSet of the Deployment web, with the
