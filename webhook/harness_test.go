@@ -38,7 +38,7 @@ const (
 	dryRunUser  = "system:serviceaccount:gitgate-system:gitgate-dryrun"
 	tlsSecret   = "gitgate-webhook-certs"
 	// patience bounds waiting on a busy machine.
-	patience = 45 * time.Second
+	patience = 2 * time.Minute
 )
 
 // A script is a Decider that does what a test says.

@@ -94,9 +94,9 @@ func TestAttack_K22(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, options{certs: func(c *certs.Config) {
-		c.CALifetime, c.LeafLifetime, c.Overlap = 12*time.Second, 4*time.Second, 1500*time.Millisecond
+		c.CALifetime, c.LeafLifetime, c.Overlap = 40*time.Second, 20*time.Second, 6*time.Second
 	}})
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 32*time.Second)
 	defer cancel()
 	seen, leaves := map[string]bool{}, map[string]bool{}
 	for i := 0; ctx.Err() == nil; i++ {
