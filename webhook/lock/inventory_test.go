@@ -35,6 +35,8 @@ func TestRollout(t *testing.T) {
 	w.check(t, "What the release drops its reconciler deletes.", try{user: reconciler, op: admissionv1.Delete, old: configMap}, "")
 	w.check(t, "Nobody else does.", try{user: alice, op: admissionv1.Delete, old: configMap}, verdict.ManagedDelete)
 	w.check(t, "Nor makes it anew.", try{user: alice, op: admissionv1.Create, new: configMap}, verdict.NotInGit)
+	w.check(t, "But who applies, as long as the new release may yet be refused.", try{user: reconciler, op: admissionv1.Create, new: configMap}, "")
+	w.check(t, "As it was.", try{user: reconciler, op: admissionv1.Create, new: edit(configMap, "k: v", "k: w")}, verdict.ContentMismatch)
 	w.check(t, "What stays cannot be deleted.", try{user: reconciler, op: admissionv1.Delete, old: v2}, verdict.ManagedDelete)
 
 	w.inv.Applied(types.NamespacedName{Namespace: "team", Name: "shop"}, rev1)

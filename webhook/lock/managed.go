@@ -66,7 +66,9 @@ func (r *review) versions(rec *record) (entries []*entry, pending *ruling) {
 
 // create allows exactly what Git says.
 func (r *review) create(rec *record) ruling {
-	if rec.current == nil {
+	// Until a release is applied its writer may go back to the one before. Anybody
+	// else would bring back what was pruned a moment ago.
+	if rec.current == nil && !r.applies(rec.previous.release) {
 		return deny(MatchedManaged, nil, verdict.NotInGit, "%s is no longer in Git", r.what())
 	}
 	if g, ok := r.decode(); !ok {
