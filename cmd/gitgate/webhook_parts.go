@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -94,7 +95,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	if err != nil {
 		return err
 	}
-	if err := w.register(config, certificates); err != nil {
+	if err := w.register(config, certificates, server); err != nil {
 		return err
 	}
 	mirror := w.mirror()
@@ -185,7 +186,7 @@ func (o *webhookOptions) hosts() ([]string, error) {
 }
 
 // register makes what keeps us registered.
-func (w *webhookParts) register(config *rest.Config, certificates certs.Source) error {
+func (w *webhookParts) register(config *rest.Config, certificates certs.Source, server *webhook.Server) error {
 	o := w.options
 	meta, err := metadata.NewForConfig(config)
 	if err != nil {
@@ -194,6 +195,7 @@ func (w *webhookParts) register(config *rest.Config, certificates certs.Source) 
 	c := registration.Config{
 		Client: w.kube, Metadata: meta, Namespace: o.namespace, Reconciler: w.reconciler(), DryRunner: w.dryRunner.String(),
 		Webhook: o.user, Bundle: certificates.Bundle, Ready: w.ready, Mode: w.sink.mode, Versions: w.sink.version,
+		Reached: server.Reached, OwnPods: w.ownPods,
 		Path: webhook.Path, Recorder: w.mgr.GetEventRecorder("gitgate-webhook"), Metrics: metrics.Registry,
 	}
 	if managed, ok := certificates.(*certs.Managed); ok {
@@ -210,6 +212,20 @@ func (w *webhookParts) register(config *rest.Config, certificates certs.Source) 
 	}
 	w.registrar, err = registration.New(c)
 	return err
+}
+
+// ownPods are the templates that may run in our own namespace while nobody judges:
+// those of its Deployments, which the lock guards. One that cannot be read may not.
+func (w *webhookParts) ownPods() []registration.Template {
+	specs, err := w.owners.PodSpecs(w.options.namespace)
+	if err != nil {
+		klog.Background().Error(err, "A Deployment of our own cannot be read: its Pods do not come back while the webhook is down")
+	}
+	out := make([]registration.Template, len(specs))
+	for i, spec := range specs {
+		out[i] = registration.TemplateOf(spec)
+	}
+	return out
 }
 
 // changed has the registration looked at.
