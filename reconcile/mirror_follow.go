@@ -217,6 +217,8 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 		return nil, err
 	}
 	plan.Identity, plan.Previous, plan.Record = f.DryRunner, nil, nil
+	// To the lock an ignored field is anybody's; a delegated one is not.
+	plan.Ignore = slices.DeleteFunc(plan.Ignore, func(r apply.IgnoreRule) bool { return r.Undeclared })
 	f.stage.plan, f.stage.previous, f.stage.wants = plan, s.declared, nil
 	defer func() { *f.stage = wantStage{applier: f.stage.applier} }() // it holds plaintext
 	release, v := s.gate.Admit(ctx, req)

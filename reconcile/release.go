@@ -80,6 +80,23 @@ func (a *attempt) plan(in Inputs, revision string) (*apply.Plan, error) {
 	return p, nil
 }
 
+// delegated are the fields that the lock leaves to one writer, who is not the
+// reconciler: it would be refused to put them back.
+func delegated(sync *v1alpha1.GitSync) []apply.IgnoreRule {
+	if sync.LockMode() == v1alpha1.ModeOff {
+		return nil
+	}
+	var out []apply.IgnoreRule
+	for _, d := range sync.Spec.Lock.Delegations {
+		rule := apply.IgnoreRule{Paths: d.Paths, Undeclared: true}
+		if t := d.Target; t != nil {
+			rule.Target = apply.Selector{Group: t.Group, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name}
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
 func inventory(sync *v1alpha1.GitSync) apply.Inventory {
 	if sync.Status.Inventory == nil {
 		return nil

@@ -97,10 +97,15 @@ func (p *Plan) ignored(g *unstructured.Unstructured) ([][]string, error) {
 				return nil, fmt.Errorf("ignore rule %d: %w", i, err)
 			}
 			joined := strings.Join(segments, "/")
-			for _, protected := range protectedPointers {
-				if joined == protected || strings.HasPrefix(protected, joined+"/") || strings.HasPrefix(joined, protected+"/") {
-					return nil, fmt.Errorf("ignore rule %d: %s may not be ignored", i, pointer)
-				}
+			protected := slices.ContainsFunc(protectedPointers, func(p string) bool {
+				return joined == p || strings.HasPrefix(p, joined+"/") || strings.HasPrefix(joined, p+"/")
+			})
+			_, declared := lookup(g.Object, segments)
+			switch {
+			case rule.Undeclared && (protected || declared):
+				continue
+			case protected:
+				return nil, fmt.Errorf("ignore rule %d: %s may not be ignored", i, pointer)
 			}
 			out = append(out, segments)
 		}

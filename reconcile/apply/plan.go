@@ -80,6 +80,8 @@ type IgnoreRule struct {
 	Paths []string
 	// Target selects the objects. The zero value selects all.
 	Target Selector
+	// Undeclared limits the rule to paths at which the manifest says nothing.
+	Undeclared bool
 }
 
 // A Selector selects objects. Empty fields match everything. Name and Namespace

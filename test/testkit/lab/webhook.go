@@ -48,10 +48,10 @@ func (l *Lab) ServeWebhook(ctx context.Context, replica string, args ...string) 
 // StartWebhook starts a replica of the webhook and does not wait. A replica that
 // ran before under this name must have been stopped.
 func (l *Lab) StartWebhook(ctx context.Context, replica string, args ...string) (*Webhook, error) {
-	if err := l.dryRunAccount(ctx); err != nil {
-		return nil, err
-	}
-	if l.front == nil {
+	if l.front == nil { // the first: from then on the account is locked
+		if err := l.dryRunAccount(ctx); err != nil {
+			return nil, err
+		}
 		var err error
 		if l.front, err = newFront(); err != nil {
 			return nil, err

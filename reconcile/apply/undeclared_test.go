@@ -1,0 +1,36 @@
+package apply_test
+
+import (
+	"testing"
+	"time"
+
+	"gitgate.dev/gitgate/reconcile/apply"
+)
+
+// TestUndeclared leaves to others what the manifest leaves out, and keeps what it
+// says.
+func TestUndeclared(t *testing.T) {
+	b := newBench(t)
+	plan := func() *apply.Plan {
+		p := b.newPlan(web)
+		p.Ignore = []apply.IgnoreRule{{
+			Paths: []string{"/data/a", "/data/theirs", "/metadata/ownerReferences"}, Target: apply.Selector{Kind: "ConfigMap"}, Undeclared: true,
+		}}
+		return p
+	}
+	data := func() map[string]any {
+		return b.get("configmaps", "conf").Object["data"].(map[string]any)
+	}
+	b.apply(plan())
+	eventually(t, 5*time.Second, "the watches catch up", func() bool { return len(b.a.Blind()) == 0 })
+	was := data()["a"]
+	b.patchConf(`{"data":{"a":"of somebody else","theirs":"1","extra":"1"}}`)
+	eventually(t, 5*time.Second, "what Git says, and nobody else's fields", func() bool {
+		b.apply(plan())
+		got := data()
+		return got["a"] == was && got["extra"] == nil
+	})
+	if got := data()["theirs"]; got != "1" {
+		t.Errorf("what the manifest leaves out was put back to %v", got)
+	}
+}
