@@ -35,7 +35,7 @@ func (r *review) system() (ruling, bool) {
 
 // isOwn reports whether the caller is one of gitgate's own service accounts.
 func (r *review) isOwn() bool {
-	return strings.HasPrefix(r.writer.User, serviceAccount(r.lock.cfg.System, "gitgate-"))
+	return r.writer.User == r.lock.cfg.Reconciler || strings.HasPrefix(r.writer.User, serviceAccount(r.lock.cfg.System, "gitgate-"))
 }
 
 // trustRoots are the kinds that no grant opens: a grant is signed by keys that
