@@ -39,7 +39,9 @@ func TestFinishedJob(t *testing.T) {
 	w := newWorld(t)
 	w.release(nil, w.object(job))
 	drop := func() {
-		w.release(func(r *lock.Release) { r.Revision, r.Applied = "main@sha1:2222222222222222222222222222222222222222", false })
+		w.release(func(r *lock.Release) {
+			r.Revision, r.Applied = "main@sha1:2222222222222222222222222222222222222222", false
+		})
 	}
 	for _, when := range []string{"in Git", "dropped"} {
 		if when == "dropped" {
