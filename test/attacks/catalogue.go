@@ -18,7 +18,7 @@ type row struct {
 }
 
 // catalogue lists the attacks by where they come from: Git, paths, YAML, secrets,
-// images and policies.
+// images, policies and writes to Kubernetes.
 var catalogue = []row{
 	{"G1", "head commit without a signature", reasons(verdict.UnsignedCommit)},
 	{"G2", "unsigned commit or merge parent below a signed head", reasons(verdict.UnsignedCommit)},
@@ -66,7 +66,44 @@ var catalogue = []row{
 	{"O4", "malformed manifests and SOPS files that cause panics", reasons(verdict.InvalidManifest, verdict.SecretIntegrity, verdict.SecretUndecryptable)},
 	{"O6", "error on the way to an answer skips a rule", reasons(verdict.PolicyError)},
 	{"O7", "bad regular expression in a policy", reasons(verdict.PolicyError)},
+
+	{"K1", "change a declared field, by any version or manager", reasons(verdict.ContentMismatch)},
+	{"K2", "undeclared sidecar, host access, RBAC subject", reasons(verdict.UndeclaredField, verdict.ContentMismatch)},
+	{"K3", "strip the labels, then edit", reasons(verdict.ContentMismatch)},
+	{"K4", "relabel a namespace to exempt or weaken it", reasons(verdict.ContentMismatch, verdict.UndeclaredField)},
+	{"K5", "scale, resize, ephemeral containers", reasons(verdict.SubresourceDenied, verdict.ContentMismatch)},
+	{"K6", "metadata by way of status and finalize", reasons(verdict.SubresourceDenied, verdict.ContentMismatch, verdict.UndeclaredField)},
+	{"K7", "evict a bare Pod: no deletion is reviewed", reasons(verdict.ManagedDelete)},
+	{"K8", "labels and annotations by way of a binding", reasons(verdict.SubresourceDenied)},
+	{"K9", "exec, attach, forward, proxies of Pods and nodes", reasons(verdict.NoGrant)},
+	{"K10", "delete, one by one or as a collection", reasons(verdict.ManagedDelete, verdict.NotInGit)},
+	{"K11", "delete the namespace or the owner of what Git has", reasons(verdict.ManagedDelete, verdict.NotDerived, verdict.NotInGit)},
+	{"K14", "forged child of a controller's, or of nobody", reasons(verdict.NotDerived, verdict.NotInGit)},
+	{"K16", "take a name between its commit and its first apply", reasons(verdict.ContentMismatch, verdict.NotInGit)},
+	{"K17", "controllers impersonated, the reconciler's own token", reasons(verdict.ContentMismatch, verdict.ManagedDelete, verdict.NotInGit)},
+	{"K18", "mint a protected identity: token, Secret, certificate", reasons(verdict.ProtectedIdentity)},
+	{"K19", "an identity of kube-system attacks", reasons(verdict.ContentMismatch, verdict.UndeclaredField, verdict.ManagedDelete)},
+	{"K20", "weaken or delete the webhook's registration", restored},
+	{"K21", "later mutation, forged word of a verifier", reasons(verdict.UndeclaredField, verdict.ContentMismatch)},
+	{"K22", "flood, stall or kill the webhook", failed},
+	{"K23", "ask the webhook directly, guess secrets by its answers", turnedAway},
+	{"K24", "take over a group: conversion, APIService", reasons(verdict.NotInGit, verdict.ContentMismatch, verdict.UndeclaredField)},
+	{"K25", "write into etcd", restored},
+	{"K26", "mirror Pod from who is not its node", reasons(verdict.NotDerived)},
+	{"K27", "send a Service's traffic elsewhere, take our Lease", reasons(verdict.NotDerived, verdict.NotInGit)},
+	{"K28", "verdict from an object that has changed since", reasons(verdict.ContentMismatch)},
+	{"K29", "delete a definition, and with it what Git has", reasons(verdict.ManagedDelete)},
+	{"K30", "own our fields too, so that they outlive Git", restored},
+	{"K31", "dry run of a token request answers with a token", reasons(verdict.ProtectedIdentity, verdict.SubresourceDenied)},
+	{"K32", "binding by its old resource", reasons(verdict.SubresourceDenied)},
+	{"K33", "reorder init containers or the environment", reasons(verdict.ContentMismatch)},
+	{"K34", "sidecar from before the lock", restored},
 }
+
+// Outcomes that are no verdicts of gitgate's. What no admission sees is put back,
+// what cannot be asked about fails in the API server, and who is not the API server
+// is turned away by TLS.
+var restored, failed, turnedAway = reasons("Restored"), reasons("WebhookFailed"), reasons("TLSRefused")
 
 func reasons(r ...verdict.Reason) []verdict.Reason { return r }
 

@@ -26,8 +26,8 @@ type testFunc struct {
 }
 
 var (
-	idInName    = regexp.MustCompile(`^[GPYSIO][1-9][0-9]*$`)
-	idOfLiteral = regexp.MustCompile(`^([GPYSIO][1-9][0-9]*)/`)
+	idInName    = regexp.MustCompile(`^[GPYSIOK][1-9][0-9]*$`)
+	idOfLiteral = regexp.MustCompile(`^([GPYSIOK][1-9][0-9]*)/`)
 )
 
 // discover finds the test functions of the rows in the source of the module.
