@@ -91,7 +91,6 @@ type Mirror struct {
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*mirrorSession
 	synced   map[types.NamespacedName]bool
-	listed   bool
 }
 
 // NewMirror returns a Mirror.

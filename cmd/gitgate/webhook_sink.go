@@ -122,7 +122,7 @@ func release(l reconcile.Locked, v reconcile.Verified, applied bool) lock.Releas
 	r := lock.Release{
 		Sync:     types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name},
 		Revision: v.Revision, Mode: lock.Mode(l.Sync.LockMode()), Namespaces: spec.Namespaces,
-		Writer: l.Writer, Applied: applied, Images: []lock.VerifiedImage{},
+		Writer: l.Writer, Applied: applied, Force: l.Sync.Spec.Force, Images: []lock.VerifiedImage{},
 	}
 	for _, d := range spec.Delegations {
 		if given, ok := delegation(d); ok {

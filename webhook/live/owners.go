@@ -143,7 +143,7 @@ func (o *Owners) PodSpecs(namespace string) ([]corev1.PodSpec, error) {
 			err = runtime.DefaultUnstructuredConverter.FromUnstructured(raw, &spec)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("Deployment %s: %w", u.GetName(), err))
+			errs = append(errs, fmt.Errorf("the Deployment %s: %w", u.GetName(), err))
 			continue
 		}
 		out = append(out, spec)
