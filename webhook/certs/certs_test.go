@@ -134,7 +134,9 @@ func TestAdvanceRepairs(t *testing.T) {
 		"LeafForeign": {"Who swaps the leaf gets nothing served.", func(d map[string][]byte) { d[keyLeaf], d[keyLeafK] = other.leafPEM, other.leafKeyPEM }, epoch, true, false},
 		"KeyForeign":  {"A key of another authority is none.", func(d map[string][]byte) { d[keyCurrentK] = other.current.keyPEM }, epoch, false, false},
 		"LeafAsCA":    {"A leaf is no authority.", func(d map[string][]byte) { d[keyCurrent], d[keyCurrentK] = d[keyLeaf], d[keyLeafK] }, epoch, false, false},
-		"Huge":        {"Size is bounded.", func(d map[string][]byte) { d[keyCurrent] = append(bytes.Repeat([]byte("\n"), maxPEM), d[keyCurrent]...) }, epoch, false, false},
+		"Huge": {"Size is bounded.", func(d map[string][]byte) {
+			d[keyCurrent] = append(bytes.Repeat([]byte("\n"), maxPEM), d[keyCurrent]...)
+		}, epoch, false, false},
 		"Expired":     {"After years of sleep.", func(map[string][]byte) {}, epoch.Add(3 * 365 * 24 * time.Hour), false, false},
 		"LeafExpired": {"After days of sleep.", func(map[string][]byte) {}, epoch.Add(3 * 24 * time.Hour), true, false},
 	} {

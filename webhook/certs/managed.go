@@ -120,7 +120,7 @@ func (m *Managed) Sync(ctx context.Context) error {
 			return err
 		}
 	}
-	return fmt.Errorf("Secret %s is being written by others all the time: %w", m.cfg.Name, err)
+	return fmt.Errorf("the Secret %s is being written by others all the time: %w", m.cfg.Name, err)
 }
 
 func retriable(err error) bool {
@@ -250,4 +250,3 @@ func Expiry(s Source) time.Time {
 	}
 	return time.Time{}
 }
-
