@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,13 +79,16 @@ func (in *installation) changed(t *testing.T, who *caller, path string, edit fun
 	}
 }
 
+// versioned are what the server updates only with the version that was read.
+var versioned = regexp.MustCompile(`\.example\.com/v1/|/customresourcedefinitions/|/apiservices/`)
+
 // edited makes the request that writes the edit of what is at the path.
 func (in *installation) edited(t *testing.T, m method, path string, edit func(map[string]any)) request {
 	t.Helper()
 	was := in.get(t, path)
 	is := runtime.DeepCopyJSON(was)
 	edit(is)
-	if m.name == "PUT" && !strings.Contains(path, ".example.com/") { // custom resources want a version
+	if m.name == "PUT" && !versioned.MatchString(path) {
 		delete(is["metadata"].(map[string]any), "resourceVersion")
 	}
 	return m.make(path, was, is)

@@ -148,4 +148,9 @@ func TestAttack_K14_Unclaimed(t *testing.T) {
 	in := begin(t)
 	in.refused(t, in.alice, posted("{apiVersion: v1, kind: Pod, metadata: {name: stray}, spec: {containers: [{name: a, image: b}]}}", 0), core+"pods", verdict.NotInGit)
 	in.refused(t, in.alice, posted("{apiVersion: v1, kind: ConfigMap, metadata: {generateName: stray-}}", 0), core+"configmaps", verdict.NotInGit)
+	stray := manifest("{apiVersion: v1, kind: ConfigMap, metadata: {name: stray}}")
+	in.refused(t, in.alice, func(path string) request { return methods[3].make(path, nil, stray) }, core+"configmaps/stray", verdict.NotInGit)
+	// A Lease is made by PUT as well.
+	lease := manifest("{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: stray}}")
+	in.refused(t, in.alice, func(path string) request { return methods[0].make(path, nil, lease) }, "/apis/coordination.k8s.io/v1/namespaces/harbor/leases/stray", verdict.NotInGit)
 }

@@ -11,8 +11,10 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -45,6 +47,43 @@ func TestAttack_K17_Identities(t *testing.T) {
 		t.Run(name+"/Create", func(t *testing.T) {
 			in.refused(t, who, posted("{apiVersion: v1, kind: ConfigMap, metadata: {name: stray}}", 0), core+"configmaps", verdict.NotInGit)
 		})
+	}
+}
+
+// TestAttack_K17_ExemptPairs: what never reaches the webhook lest an outage kills
+// the control plane is bound by policies of the API server itself.
+func TestAttack_K17_ExemptPairs(t *testing.T) {
+	in := begin(t)
+	server := in.as(t, "system:apiserver", "system:masters")
+	for name, tc := range map[string]struct {
+		path string
+		edit func(map[string]any)
+	}{
+		"ClusterRole": {"/apis/rbac.authorization.k8s.io/v1/clusterroles/harbor-reader", list(first(set([]any{"*"}, "verbs")), "rules")},
+		"Role":        {"/apis/rbac.authorization.k8s.io/v1/namespaces/harbor/roles/reader", list(first(set([]any{"*"}, "verbs")), "rules")},
+		"Binding":     {"/apis/rbac.authorization.k8s.io/v1/namespaces/harbor/rolebindings/reader", drop("subjects")},
+	} {
+		for _, m := range methods {
+			t.Run(name+"/"+m.name, func(t *testing.T) { in.barred(t, server, in.edited(t, m, tc.path, tc.edit)) })
+		}
+		t.Run(name+"/Delete", func(t *testing.T) { in.barred(t, server, deletion("", "")(tc.path)) })
+	}
+}
+
+// barred fails unless a request is refused by the lock or by a policy of the API
+// server, and changes nothing.
+func (in *installation) barred(t *testing.T, who *caller, r request) {
+	t.Helper()
+	before := in.state(t)
+	for _, dry := range []bool{true, false} {
+		got := in.ask(t, who, r, dry)
+		if got.code != http.StatusForbidden && got.code != http.StatusUnprocessableEntity ||
+			!strings.Contains(got.status.Message, "lock.gitgate.dev") && !strings.Contains(got.status.Message, "ValidatingAdmissionPolicy 'gitgate-") {
+			t.Errorf("%s %s as %s (dry run: %t): %d %s", r.verb, r.path, who.user, dry, got.code, got.status.Message)
+		}
+	}
+	if diff := cmp.Diff(before, in.state(t)); diff != "" {
+		t.Errorf("the attack changed what etcd holds (-before +after):\n%s", diff)
 	}
 }
 
