@@ -74,6 +74,7 @@ func (a *attempt) plan(in Inputs, revision string) (*apply.Plan, error) {
 		}
 		p.Ignore = append(p.Ignore, rule)
 	}
+	p.Ignore = append(p.Ignore, delegated(a.sync)...)
 	for _, h := range a.sync.Spec.HealthCheckExprs {
 		p.Health = append(p.Health, apply.HealthExpr(h))
 	}
