@@ -3,9 +3,12 @@ package lock_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +21,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"encoding/pem"
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/test/testkit/lab"
@@ -39,9 +40,12 @@ func TestAttack_K20_Registration(t *testing.T) {
 			return items
 		}, "webhooks")
 	}
+	other := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw})
 	for name, edit := range map[string]func(map[string]any){
 		"FailurePolicy":     hooks(set("Ignore", "failurePolicy")),
-		"Bundle":            hooks(set("LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCi0tLS0tRU5EIENFUlRJRklDQVRFLS0tLS0K", "clientConfig", "caBundle")),
+		"Bundle":            hooks(set(base64.StdEncoding.EncodeToString(authority), "clientConfig", "caBundle")),
 		"URL":               hooks(set("https://127.0.0.1:1/admit", "clientConfig", "url")),
 		"NamespaceSelector": hooks(set(map[string]any{"x": "y"}, "namespaceSelector", "matchLabels")),
 		"ObjectSelector":    hooks(set(map[string]any{"x": "y"}, "objectSelector", "matchLabels")),
@@ -63,11 +67,10 @@ func (in *installation) reregistered(t *testing.T, edit func(map[string]any)) {
 	want, _ := json.Marshal(in.get(t, registration)["webhooks"])
 	r := request{verb: http.MethodDelete, path: registration}
 	if edit != nil {
-		r = in.edited(t, methods[0], registration, edit)
+		r = in.edited(t, methods[2], registration, edit)
 	}
-	// A hostile bundle must be one that the server takes.
 	if got := in.ask(t, in.alice, r, false); got.code != http.StatusOK {
-		t.Skipf("the API server itself refuses it: %d %s", got.code, got.status.Message)
+		t.Fatalf("no admission sees it: %d %s", got.code, got.status.Message)
 	}
 	start := time.Now()
 	eventually(t, 5*time.Second, "the registration is back", func(ctx context.Context) (bool, error) {
@@ -164,7 +167,8 @@ func (in *installation) restored(t *testing.T, holds func(context.Context) (bool
 	t.Logf("restored after %s", time.Since(start))
 }
 
-// TestAttack_K25_Storage writes into etcd, which no admission sees.
+// TestAttack_K25_Storage writes into etcd, which no admission sees. What is put there
+// under a name that Git never had stays: nothing says that it should not be.
 func TestAttack_K25_Storage(t *testing.T) {
 	in := begin(t)
 	const key = "/registry/configmaps/harbor/settings"
@@ -193,14 +197,26 @@ func TestAttack_K25_Storage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, patience, "the API server sees it", func(ctx context.Context) (bool, error) {
-				now, err := in.Cluster.EtcdGet(ctx, key)
-				return err != nil || !bytes.Equal(now, evil) || evil != nil, nil
-			})
 			in.restored(t, as)
 		})
 	}
+	t.Run("Insert", func(t *testing.T) { // of another object under the name
+		other := bytes.Replace(stored, []byte(`"mode":"safe"`), []byte(`"mode":"evil"`), 1)
+		for _, swap := range [][2]string{{uid.FindString(string(stored)), `"uid":"00000000-0000-4000-8000-000000000000"`}, {`gitgate.dev/name`, `evil.example.com/name`}} {
+			other = bytes.ReplaceAll(other, []byte(swap[0]), []byte(swap[1]))
+		}
+		if err := in.Cluster.EtcdDelete(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+		if err := in.Cluster.EtcdPut(t.Context(), key, other); err != nil {
+			t.Fatal(err)
+		}
+		in.restored(t, as)
+	})
 }
+
+// uid is where an object stored as JSON says its own.
+var uid = regexp.MustCompile(`"uid":"[^"]+"`)
 
 // TestAttack_K21_LaterMutation has a webhook rewrite what Alice sends, after which
 // it is judged; and forges the word of a verifier.
