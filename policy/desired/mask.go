@@ -19,6 +19,9 @@ type MaskOptions struct {
 	Autoscaled bool
 	// Ignore are paths in segments, as [ParsePointer] gives them.
 	Ignore [][]string
+	// Undeclared are paths at and below which what the manifest leaves out is left
+	// to others, and what it says is compared.
+	Undeclared [][]string
 	// Strict leaves out the table of open leaves: only slots and ignored fields
 	// are left to others, as when an object is created.
 	Strict bool
@@ -54,10 +57,45 @@ func (k Kind) NewMask(g *unstructured.Unstructured, o MaskOptions) *Mask {
 	for _, segments := range o.Ignore {
 		m.root.at(segments).open = true
 	}
+	for _, segments := range o.Undeclared {
+		m.root.at(segments).leave(declared(g.Object, segments))
+	}
 	if m.root.leaf() {
 		return nil
 	}
 	return m
+}
+
+// leave opens what is not in the value that the manifest has here.
+func (n *node) leave(value any) {
+	switch value := value.(type) {
+	case nil:
+		n.open = true
+	case map[string]any:
+		n.prefixes = append(n.prefixes, "") // any field but these
+		for field, v := range value {
+			n.at([]string{field}).leave(v)
+		}
+	}
+}
+
+// declared returns what the manifest has at a path, or nil.
+func declared(v any, path []string) any {
+	for _, segment := range path {
+		switch c := v.(type) {
+		case map[string]any:
+			v = c[segment]
+		case []any:
+			i, err := strconv.Atoi(segment)
+			if err != nil || i < 0 || i >= len(c) {
+				return nil
+			}
+			v = c[i]
+		default:
+			return nil
+		}
+	}
+	return v
 }
 
 func (n *node) leaf() bool { return len(n.fields) == 0 && len(n.prefixes) == 0 }

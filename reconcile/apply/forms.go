@@ -51,7 +51,7 @@ func (f *form) complete(p *Plan, res *resource, scaled bool) error {
 		return err
 	}
 	stamp(g, p.Owner, f.key.namespace)
-	ignore, err := p.ignored(g)
+	ignore, undeclared, err := p.ignored(g)
 	if err != nil {
 		return err
 	}
@@ -61,10 +61,10 @@ func (f *form) complete(p *Plan, res *resource, scaled bool) error {
 	}
 	f.id, f.title = f.key.id(), f.key.String()
 	f.res, f.g, f.body, f.ignore, f.scaled = res, g, body, ignore, scaled
-	f.mask = res.NewMask(g, desired.MaskOptions{Autoscaled: scaled, Ignore: ignore})
+	f.mask = res.NewMask(g, desired.MaskOptions{Autoscaled: scaled, Ignore: ignore, Undeclared: undeclared})
 	h := sha256.New()
 	h.Write(body)
-	fmt.Fprintf(h, "\x00%t\x00%q", scaled, ignore)
+	fmt.Fprintf(h, "\x00%t\x00%q\x00%q", scaled, ignore, undeclared)
 	h.Sum(f.hash[:0])
 	return nil
 }

@@ -80,13 +80,13 @@ var protectedPointers = []string{"apiVersion", "kind", "metadata/name", "metadat
 	"metadata/labels/" + OwnerNameLabel, "metadata/labels/" + OwnerNamespaceLabel,
 	"metadata/ownerReferences", "metadata/deletionTimestamp"}
 
-// ignored returns the paths that the plan ignores in an object.
-func (p *Plan) ignored(g *unstructured.Unstructured) ([][]string, error) {
-	var out [][]string
+// ignored returns the paths that the plan ignores in an object, and those at which
+// it ignores what the manifest leaves out.
+func (p *Plan) ignored(g *unstructured.Unstructured) (ignore, undeclared [][]string, err error) {
 	for i, rule := range p.Ignore {
 		ok, err := rule.Target.selects(g)
 		if err != nil {
-			return nil, fmt.Errorf("ignore rule %d: %w", i, err)
+			return nil, nil, fmt.Errorf("ignore rule %d: %w", i, err)
 		}
 		if !ok {
 			continue
@@ -94,24 +94,29 @@ func (p *Plan) ignored(g *unstructured.Unstructured) ([][]string, error) {
 		for _, pointer := range rule.Paths {
 			segments, err := desired.ParsePointer(pointer)
 			if err != nil {
-				return nil, fmt.Errorf("ignore rule %d: %w", i, err)
+				return nil, nil, fmt.Errorf("ignore rule %d: %w", i, err)
 			}
 			joined := strings.Join(segments, "/")
-			protected := slices.ContainsFunc(protectedPointers, func(p string) bool {
-				return joined == p || strings.HasPrefix(p, joined+"/") || strings.HasPrefix(joined, p+"/")
-			})
-			_, declared := lookup(g.Object, segments)
 			switch {
-			case rule.Undeclared && (protected || declared):
-				continue
-			case protected:
-				return nil, fmt.Errorf("ignore rule %d: %s may not be ignored", i, pointer)
+			case rule.Undeclared:
+				if joined != "metadata" && !slices.ContainsFunc(protectedPointers, func(p string) bool { return strings.HasPrefix(joined+"/", p+"/") }) {
+					undeclared = append(undeclared, segments)
+				}
+			case slices.ContainsFunc(protectedPointers, func(p string) bool {
+				return strings.HasPrefix(p+"/", joined+"/") || strings.HasPrefix(joined, p+"/")
+			}):
+				return nil, nil, fmt.Errorf("ignore rule %d: %s may not be ignored", i, pointer)
+			default:
+				ignore = append(ignore, segments)
 			}
-			out = append(out, segments)
 		}
 	}
-	slices.SortFunc(out, slices.Compare[[]string])
-	return slices.CompactFunc(out, slices.Equal[[]string]), nil
+	return sorted(ignore), sorted(undeclared), nil
+}
+
+func sorted(paths [][]string) [][]string {
+	slices.SortFunc(paths, slices.Compare[[]string])
+	return slices.CompactFunc(paths, slices.Equal[[]string])
 }
 
 // selects reports whether the selector selects the object.

@@ -80,7 +80,8 @@ type IgnoreRule struct {
 	Paths []string
 	// Target selects the objects. The zero value selects all.
 	Target Selector
-	// Undeclared limits the rule to paths at which the manifest says nothing.
+	// Undeclared limits the rule to what the manifest leaves out at and below the
+	// paths. That is never written.
 	Undeclared bool
 }
 

@@ -14,7 +14,7 @@ func TestUndeclared(t *testing.T) {
 	plan := func() *apply.Plan {
 		p := b.newPlan(web)
 		p.Ignore = []apply.IgnoreRule{{
-			Paths: []string{"/data/a", "/data/theirs", "/metadata/ownerReferences"}, Target: apply.Selector{Kind: "ConfigMap"}, Undeclared: true,
+			Paths: []string{"/data", "/metadata/annotations", "/metadata/ownerReferences"}, Target: apply.Selector{Kind: "ConfigMap"}, Undeclared: true,
 		}}
 		return p
 	}
@@ -24,13 +24,13 @@ func TestUndeclared(t *testing.T) {
 	b.apply(plan())
 	eventually(t, 5*time.Second, "the watches catch up", func() bool { return len(b.a.Blind()) == 0 })
 	was := data()["a"]
-	b.patchConf(`{"data":{"a":"of somebody else","theirs":"1","extra":"1"}}`)
+	b.patchConf(`{"metadata":{"annotations":{"theirs":"1"},"labels":{"extra":"1"}},"data":{"a":"of somebody else","theirs":"1"}}`)
 	eventually(t, 5*time.Second, "what Git says, and nobody else's fields", func() bool {
 		b.apply(plan())
-		got := data()
-		return got["a"] == was && got["extra"] == nil
+		return data()["a"] == was && b.get("configmaps", "conf").GetLabels()["extra"] == ""
 	})
-	if got := data()["theirs"]; got != "1" {
-		t.Errorf("what the manifest leaves out was put back to %v", got)
+	conf := b.get("configmaps", "conf")
+	if data()["theirs"] != "1" || conf.GetAnnotations()["theirs"] != "1" {
+		t.Errorf("what the manifest leaves out was put back: %v, annotations %v", data(), conf.GetAnnotations())
 	}
 }

@@ -110,7 +110,7 @@ kind: ClusterRole
 metadata: {name: depot-all}
 aggregationRule: {clusterRoleSelectors: [{matchLabels: {depot.example.com/part: "true"}}]}
 `,
-		"ship": "apiVersion: depot.example.com/v1\nkind: Ship\nmetadata: {name: mary}\nspec: {cargo: tea}\n",
+		"ship": "apiVersion: depot.example.com/v1\nkind: Ship\nmetadata: {name: mary, annotations: {port: home}}\nspec: {cargo: tea}\n",
 		"crd": `apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: ships.depot.example.com}

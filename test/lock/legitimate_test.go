@@ -44,6 +44,7 @@ func TestMixedRun(t *testing.T) {
 	in.witnessed(t, from, witnesses...)
 	raid.end(t)
 	in.asGitSays(t, in.images[0])
+	in.berthed(t)
 	in.calm(t, from)
 }
 
@@ -160,7 +161,7 @@ func (in *installation) operate(t *testing.T) {
 	ships := c.Resource(schema.GroupVersionResource{Group: "depot.example.com", Version: "v1", Resource: "ships"}).Namespace(closed)
 	berth := time.Now().UnixMilli()
 	eventually(t, "the operator's writes", func(ctx context.Context) error {
-		patch := fmt.Appendf(nil, `{"spec":{"berth":%d}}`, berth)
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"berth":"%[1]d"}},"spec":{"berth":%[1]d}}`, berth)
 		if _, err := ships.Patch(ctx, "mary", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
 			return err
 		}
@@ -179,8 +180,21 @@ func (in *installation) operate(t *testing.T) {
 		if got, _, _ := unstructured.NestedInt64(ship.Object, "spec", "berth"); got != berth {
 			return fmt.Errorf("berth = %d, want %d", got, berth)
 		}
+		in.berth = berth
 		return nil
 	})
+}
+
+// berthed fails the test unless what the operator wrote outlived all releases.
+func (in *installation) berthed(t *testing.T) {
+	t.Helper()
+	ship := &unstructured.Unstructured{}
+	ship.SetGroupVersionKind(schema.GroupVersionKind{Group: "depot.example.com", Version: "v1", Kind: "Ship"})
+	must(t, "reading the ship", in.get(t.Context(), "mary", ship))
+	got, _, _ := unstructured.NestedInt64(ship.Object, "spec", "berth")
+	if a := ship.GetAnnotations(); got != in.berth || a["berth"] != fmt.Sprint(in.berth) || a["port"] != "home" {
+		t.Errorf("berth = %d, annotations = %v, want %d in both", got, a, in.berth)
+	}
 }
 
 // aggregate adds a part to the aggregated ClusterRole and takes it away.

@@ -50,7 +50,8 @@ type installation struct {
 	alice  kubernetes.Interface
 	// replicas of the webhook by name; whoever restarts one puts it here.
 	replicas map[string]*lab.Webhook
-	commits  int // by the test of faults
+	commits  int   // by the test of faults
+	berth    int64 // that the operator wrote last
 }
 
 var started *installation
@@ -152,7 +153,7 @@ func (in *installation) lock(ctx context.Context) (err error) {
 		s.Spec.Lock = &v1alpha1.Lock{
 			Mode: v1alpha1.ModeEnforce, Namespaces: []string{closed},
 			Delegations: []v1alpha1.Delegation{{
-				Writer: operator, Paths: []string{"/spec/berth"},
+				Writer: operator, Paths: []string{"/spec/berth", "/metadata/annotations"},
 				Target: &v1alpha1.DelegationTarget{Group: "depot.example.com", Kind: "Ship"},
 			}},
 		}
