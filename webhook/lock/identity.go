@@ -59,6 +59,11 @@ func (r *review) identity() (ruling, bool) {
 	switch {
 	case group == "" && resource == "serviceaccounts" && sub == "token":
 		return r.tokenRequest()
+	case group == "" && (resource == "secrets" || resource == "configmaps") && sub == "" && r.key.namespace == r.lock.cfg.System:
+		if g, ok := r.trustSource(); ok {
+			return g, true
+		}
+		return r.tokenSecret()
 	case group == "" && resource == "secrets" && sub == "" && (op == admissionv1.Create || op == admissionv1.Update):
 		return r.tokenSecret()
 	case group == "certificates.k8s.io" && resource == "certificatesigningrequests" && sub == "approval":

@@ -48,11 +48,21 @@ func TestAttack_K18_Identities(t *testing.T) {
 	podAs := func(ns, account string) string {
 		return `{apiVersion: v1, kind: Pod, metadata: {name: x, namespace: ` + ns + `}, spec: {serviceAccountName: ` + account + `, containers: [{name: c, image: i}]}}`
 	}
+	keys := func(kind, entry string) string {
+		return `{apiVersion: v1, kind: ` + kind + `, metadata: {name: signers, namespace: ` + system + `}, data: {` + entry + `}}`
+	}
 	for name, tc := range map[string]struct {
 		reason string
 		try    try
 		want   want
 	}{
+		"SignerAdded":      {"Who is a signer writes what Git says.", try{user: alice, op: admissionv1.Update, old: keys("Secret", "a.asc: eA=="), new: keys("Secret", "a.asc: eA==, b.asc: eA==")}, verdict.NotInGit},
+		"SignerFirst":      {"Also the first one.", try{user: alice, op: admissionv1.Update, old: keys("ConfigMap", "x: y"), new: keys("ConfigMap", "x: y, b.asc: k")}, verdict.NotInGit},
+		"SignersMade":      {"Or where there was none.", try{user: reconciler, op: admissionv1.Create, new: keys("ConfigMap", "b.asc: k")}, verdict.NotInGit},
+		"SignersGone":      {"Whoever deletes them makes them anew.", try{user: alice, op: admissionv1.Delete, old: keys("Secret", "a.asc: eA==")}, verdict.NotInGit},
+		"Rules":            {"The rules by which Git is judged.", try{user: alice, op: admissionv1.Update, old: keys("ConfigMap", "a.rego: x"), new: keys("ConfigMap", "a.rego: y")}, verdict.NotInGit},
+		"SignersSame":      {"Nothing changes.", try{user: alice, op: admissionv1.Update, old: keys("Secret", "a.asc: eA=="), new: keys("Secret", "a.asc: eA==")}, ""},
+		"NoKeys":           {"Credentials are people's.", try{user: alice, op: admissionv1.Update, old: keys("Secret", "password: eA=="), new: keys("Secret", "password: eQ==")}, ""},
 		"Controller":       {"The token of a controller.", try{user: alice, op: admissionv1.Create, sub: "token", resource: accounts, new: tokenFor("kube-system", "deployment-controller")}, verdict.ProtectedIdentity},
 		"Reconciler":       {"Of the reconciler.", try{user: alice, op: admissionv1.Create, sub: "token", resource: accounts, new: tokenFor(system, "gitgate-reconciler")}, verdict.ProtectedIdentity},
 		"K31/DryRun":       {"As a dry run.", try{user: alice, op: admissionv1.Create, sub: "token", resource: accounts, new: tokenFor("kube-system", "deployment-controller"), dry: true}, verdict.ProtectedIdentity},
