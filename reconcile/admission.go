@@ -67,17 +67,15 @@ func (a *AdmissionRules) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Re
 		p := PolicyInput{Set: s.DeepCopy()}
 		if err := r.policyModules(ctx, &p); err != nil {
 			bad = append(bad, fmt.Errorf("PolicySet %s: %w", s.Name, err))
+			p.Modules = map[string]string{"unreadable.rego": err.Error()} // compiles to nothing
 		}
 		if s.Spec.Source.ConfigMapRef != nil {
 			again.RequeueAfter = modulesInterval // ConfigMaps are not watched
 		}
 		in = append(in, p)
 	}
-	if len(bad) > 0 {
-		return ctrl.Result{}, errors.Join(bad...)
-	}
 	slices.SortFunc(in, func(x, y PolicyInput) int { return strings.Compare(x.Set.Name, y.Set.Name) })
-	return again, a.Build(ctx, in, trusts.Items)
+	return again, errors.Join(append(bad, a.Build(ctx, in, trusts.Items))...)
 }
 
 // Start makes the rules once where there is neither PolicySet nor TrustPolicy to

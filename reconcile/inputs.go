@@ -64,10 +64,20 @@ func (r *resolver) note(kind string, o client.Object, version string) {
 	r.versions = append(r.versions, fmt.Sprintf("%s %s %s %s", kind, client.ObjectKeyFromObject(o), o.GetUID(), version))
 }
 
+// controlPlane are the namespaces that the API server and its controllers keep.
+var controlPlane = []string{"default", "kube-system", "kube-public", "kube-node-lease"}
+
 // scope decides what the GitSync may touch. Outside of our own namespace that is
 // its own namespace, as a ServiceAccount of that namespace (CVE-2021-41254).
 func (r *resolver) scope(in *Inputs) error {
 	sync := in.Sync
+	if l := sync.Spec.Lock; l != nil {
+		for _, n := range l.Namespaces {
+			if slices.Contains(controlPlane, n) {
+				return specErrorf(verdict.ScopeViolation, "spec.lock.namespaces names %s: the control plane writes there what no repository declares, so it cannot be closed; what Git declares in it is locked all the same", n)
+			}
+		}
+	}
 	if sync.Namespace == r.system {
 		return nil
 	}

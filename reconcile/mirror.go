@@ -53,8 +53,12 @@ type Sink interface {
 	Announce(name types.NamespacedName, revision string)
 	// Drop ends the lock of a GitSync.
 	Drop(types.NamespacedName)
-	// Synced says whether every lock is known.
-	Synced(bool)
+	// Unknown tells which locks could not be verified since the start, in place of what
+	// was told before.
+	Unknown([]*v1alpha1.GitSync)
+	// Synced says that every lock was looked at, and what could not be verified is told
+	// by Unknown. It is said once.
+	Synced()
 }
 
 // Locked is what the objects of one GitSync are held to.
@@ -90,7 +94,10 @@ type Mirror struct {
 
 	mu       sync.Mutex
 	sessions map[types.NamespacedName]*mirrorSession
-	synced   map[types.NamespacedName]bool
+	tried    map[types.NamespacedName]bool // since the start
+	known    map[types.NamespacedName]bool // or known to be nothing
+	synced   bool
+	started  time.Time
 }
 
 // NewMirror returns a Mirror.
@@ -101,8 +108,9 @@ func NewMirror(c MirrorConfig) *Mirror {
 			Client: c.Client, Direct: c.Direct, Applier: c.Applier, Gates: c.Gates, Sources: c.Sources,
 			SystemNamespace: c.SystemNamespace,
 		}),
-		sessions: map[types.NamespacedName]*mirrorSession{},
-		synced:   map[types.NamespacedName]bool{},
+		sessions: map[types.NamespacedName]*mirrorSession{}, started: time.Now(),
+		tried: map[types.NamespacedName]bool{},
+		known: map[types.NamespacedName]bool{},
 	}
 }
 
@@ -183,35 +191,60 @@ func (m *Mirror) drop(ctx context.Context, name types.NamespacedName) error {
 	return m.settle(ctx, name, true)
 }
 
-// settle notes whether a lock is known. All are when every GitSync that is locked
-// was looked at since the start and what it holds is known, or known to be nothing.
+// syncWait is how long locks are waited for at the start whose Git server does not
+// answer: nobody can write anything meanwhile.
+const syncWait = time.Minute
+
+// settle notes whether a lock is known, after an attempt at it. All are looked at when
+// each had an attempt since the start. Those that could not be verified put off what
+// they may hold, and nothing else: one team's lost credentials must not stop a cluster.
 func (m *Mirror) settle(ctx context.Context, name types.NamespacedName, known bool) error {
+	m.mu.Lock()
+	m.tried[name] = true
+	m.known[name] = known || m.known[name]
+	m.mu.Unlock()
+	return m.tell(ctx)
+}
+
+// tell hands on which locks are not known.
+func (m *Mirror) tell(ctx context.Context) error {
 	var all v1alpha1.GitSyncList
 	if err := m.Client.List(ctx, &all); err != nil {
 		return fmt.Errorf("listing the GitSyncs: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.synced[name] = known || m.synced[name]
+	var unknown []*v1alpha1.GitSync
+	waiting := false
 	for _, s := range all.Items {
-		if s.LockMode() != v1alpha1.ModeOff && s.DeletionTimestamp.IsZero() && !m.synced[client.ObjectKeyFromObject(&s)] {
-			m.Sink.Synced(false)
-			return nil
+		name := client.ObjectKeyFromObject(&s)
+		if s.LockMode() == v1alpha1.ModeOff || !s.DeletionTimestamp.IsZero() || m.known[name] {
+			continue
 		}
+		unknown = append(unknown, s.DeepCopy())
+		waiting = waiting || !m.tried[name]
 	}
-	m.Sink.Synced(true)
+	m.Sink.Unknown(unknown)
+	if !m.synced && (!waiting || time.Since(m.started) > syncWait) {
+		m.synced = true
+		m.Sink.Synced()
+	}
 	return nil
 }
 
-// Start implements manager.Runnable: with no GitSync at all there is nothing to
-// wait for. It removes clones that nobody uses until ctx is done.
+// Start implements manager.Runnable: where there is no GitSync nothing else says so,
+// nor where one keeps us waiting. It removes clones that nobody uses until ctx is
+// done.
 func (m *Mirror) Start(ctx context.Context) error {
-	var all v1alpha1.GitSyncList
-	if err := m.Client.List(ctx, &all); err != nil {
-		return err
-	}
-	if len(all.Items) == 0 {
-		m.Sink.Synced(true)
+	m.mu.Lock()
+	m.started = time.Now()
+	m.mu.Unlock()
+	for _, wait := range []time.Duration{0, syncWait + time.Second} {
+		time.AfterFunc(wait, func() {
+			if err := m.tell(ctx); err != nil && ctx.Err() == nil {
+				logr.FromContextOrDiscard(ctx).Error(err, "It cannot be told which locks are known")
+			}
+		})
 	}
 	return m.steps.runPrune(ctx)
 }

@@ -144,7 +144,7 @@ func (o *webhookOptions) setup(ctx context.Context, mgr ctrl.Manager, config *re
 		events: webhook.NewEvents(mgr.GetEventRecorder("gitgate-webhook"), o.namespace),
 	}
 	w.judge.images = w.images
-	w.sink = &lockSink{inventory: w.inventory, images: w.images, states: map[types.NamespacedName]lockState{}, changed: w.changed}
+	w.sink = &lockSink{system: o.namespace, inventory: w.inventory, images: w.images, states: map[types.NamespacedName]lockState{}, changed: w.changed}
 	if w.book, err = newBook(ctx, mgr, config, o.namespace, w.grantUsed, nil); err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/verify/image"
+	"gitgate.dev/gitgate/webhook/lock"
 )
 
 // verifiedImages are the digests that releases verified, of all GitSyncs.
@@ -85,6 +88,27 @@ type openRules struct {
 	images         map[string]string // the mode by namespace
 }
 
+// mode is the strictest mode of any rule.
+func (r *openRules) mode() lock.Mode {
+	strictest := lock.Off
+	if r == nil {
+		return strictest
+	}
+	if r.audit.Policies != nil {
+		strictest = lock.Audit
+	}
+	for _, m := range r.images {
+		if m == v1alpha1.ModeEnforce {
+			return lock.Enforce
+		}
+		strictest = lock.Audit
+	}
+	if r.enforce.Policies != nil {
+		return lock.Enforce
+	}
+	return strictest
+}
+
 // admissionJudge judges what the lock leaves to images and policy. It implements
 // lock.Judge.
 type admissionJudge struct {
@@ -98,6 +122,9 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 	rules := j.rules.Load()
 	if rules == nil {
 		return []verdict.Finding{{Stage: verdict.StagePolicy, Reason: verdict.NotReady, Severity: verdict.Undetermined, Message: "the rules are not known yet"}}
+	}
+	if !judged(req) {
+		return nil
 	}
 	w := gate.Write{
 		Operation: string(req.Operation), Group: req.Kind.Group, Kind: req.Kind.Kind,
@@ -120,6 +147,34 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 	return findings
 }
 
+// judged reports whether rules have a say: over objects as a whole, and over what
+// subresources can put into a running Pod. Status and the like are controllers'
+// business, and an object that only goes away must not be held up.
+func judged(req *admissionv1.AdmissionRequest) bool {
+	switch req.SubResource {
+	case "":
+		return req.Operation != admissionv1.Update || !leaving(req)
+	case "ephemeralcontainers", "resize":
+		return true
+	}
+	return false
+}
+
+// leaving reports whether an update is of an object that is being deleted and leaves
+// its spec as it is, as when a finalizer is removed.
+func leaving(req *admissionv1.AdmissionRequest) bool {
+	var before, after struct {
+		Metadata struct {
+			DeletionTimestamp *string `json:"deletionTimestamp"`
+		} `json:"metadata"`
+		Spec any `json:"spec"`
+	}
+	if json.Unmarshal(req.OldObject.Raw, &before) != nil || json.Unmarshal(req.Object.Raw, &after) != nil {
+		return false
+	}
+	return before.Metadata.DeletionTimestamp != nil && reflect.DeepEqual(before.Spec, after.Spec)
+}
+
 // writeID names the object of a request as the gate names objects.
 func writeID(req *admissionv1.AdmissionRequest) string {
 	id := req.Kind.Kind
@@ -133,6 +188,25 @@ func writeID(req *admissionv1.AdmissionRequest) string {
 	return id
 }
 
+// repaired puts rules that refuse all that a set selects in the place of one that does
+// not compile and has no former version that did, as after a restart: it stops what it
+// was to judge and nothing else.
+func (g *gates) repaired(ctx context.Context, sets []reconcile.PolicyInput) []reconcile.PolicyInput {
+	out := slices.Clone(sets)
+	for i, p := range out {
+		set, err := g.compiled.get(ctx, p)
+		if err == nil || g.lastVersion(p, &set, err) == nil {
+			continue
+		}
+		broken := p.Set.DeepCopy()
+		broken.UID, broken.Spec.Parameters = "", nil // not to be taken for a good version
+		broken.Spec.Source = v1alpha1.PolicySource{Inline: map[string]string{"broken.rego": fmt.Sprintf(
+			"package broken\n\ndeny contains %q\n", "the rules of PolicySet "+p.Set.Name+" do not compile, and nothing that they select is let pass: see its status")}}
+		out[i] = reconcile.PolicyInput{Set: broken}
+	}
+	return out
+}
+
 // build makes the rules from what is in the cluster. The sets that do not compile
 // keep their last version that did.
 func (j *admissionJudge) build(ctx context.Context, g *gates, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
@@ -143,7 +217,7 @@ func (j *admissionJudge) build(ctx context.Context, g *gates, sets []reconcile.P
 		if len(mine) == 0 {
 			continue
 		}
-		engine, err := g.engine(ctx, mine)
+		engine, err := g.engine(ctx, g.repaired(ctx, mine))
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,9 @@ type webhookParts struct {
 
 // ready reports whether requests can be judged: what every lock holds is known, and
 // so is what is alive. Until then the lock puts requests off.
-func (w *webhookParts) ready() bool { return w.inventory.Synced() && w.owners.Synced() }
+func (w *webhookParts) ready() bool {
+	return w.inventory.Synced() && w.owners.Synced() && w.judge.rules.Load() != nil
+}
 
 // assemble makes what answers and what keeps it up to date, and gives it to the
 // manager.
@@ -194,7 +196,7 @@ func (w *webhookParts) register(config *rest.Config, certificates certs.Source, 
 	}
 	c := registration.Config{
 		Client: w.kube, Metadata: meta, Namespace: o.namespace, Reconciler: w.reconciler(), DryRunner: w.dryRunner.String(),
-		Webhook: o.user, Bundle: certificates.Bundle, Ready: w.ready, Mode: w.sink.mode, Versions: w.sink.version,
+		Webhook: o.user, Bundle: certificates.Bundle, Ready: w.ready, Mode: w.mode, Versions: w.sink.version,
 		Reached: server.Reached, OwnPods: w.ownPods,
 		Path: webhook.Path, Recorder: w.mgr.GetEventRecorder("gitgate-webhook"), Metrics: metrics.Registry,
 	}
@@ -212,6 +214,15 @@ func (w *webhookParts) register(config *rest.Config, certificates certs.Source, 
 	}
 	w.registrar, err = registration.New(c)
 	return err
+}
+
+// mode is the strictest of the locks and of the rules for what no GitSync declares.
+func (w *webhookParts) mode() lock.Mode {
+	locks, rules := w.sink.mode(), w.judge.rules.Load().mode()
+	if locks == lock.Enforce || rules == lock.Off {
+		return locks
+	}
+	return rules
 }
 
 // ownPods are the templates that may run in our own namespace while nobody judges:

@@ -21,6 +21,7 @@ import (
 type lockSink struct {
 	inventory *lock.Inventory
 	images    *verifiedImages
+	system    string // our own namespace
 	changed   func() // the strictest mode or the versions may be others now
 
 	mu     sync.Mutex
@@ -46,10 +47,10 @@ func (s *lockSink) Accept(l reconcile.Locked) {
 		next.former = l.Former.Revision
 		known := last.current == next.former || last.former == next.former && last.current == next.current
 		if !known {
-			s.tell(release(l, *l.Former, true))
+			s.tell(s.release(l, *l.Former, true))
 		}
 	}
-	s.tell(release(l, l.Current, l.Former == nil))
+	s.tell(s.release(l, l.Current, l.Former == nil))
 	s.images.accept(l)
 	s.states[name] = next
 	s.changed()
@@ -76,9 +77,30 @@ func (s *lockSink) Drop(name types.NamespacedName) {
 	s.changed()
 }
 
+// Unknown implements [reconcile.Sink]. What such a GitSync may hold is told by its own
+// spec and by the inventory in its status, which nobody but the reconciler writes while
+// a lock enforces, and which can but put off more. Our own namespace has its own rules.
+func (s *lockSink) Unknown(all []*v1alpha1.GitSync) {
+	u := lock.Unknown{Namespaces: map[string]bool{}, Objects: map[lock.UnknownObject]bool{}}
+	for _, sync := range all {
+		for _, n := range sync.Spec.Lock.Namespaces {
+			u.Namespaces[n] = n != s.system
+		}
+		if sync.Status.Inventory == nil {
+			continue
+		}
+		for _, e := range sync.Status.Inventory.Entries {
+			if group, kind, namespace, name, err := (apply.Entry{ID: e.ID, V: e.Version}).Object(); err == nil {
+				u.Objects[lock.UnknownObject{Group: group, Kind: kind, Namespace: namespace, Name: name}] = true
+			}
+		}
+	}
+	s.inventory.SetUnknown(u)
+}
+
 // Synced implements [reconcile.Sink].
-func (s *lockSink) Synced(is bool) {
-	s.inventory.SetSynced(is)
+func (s *lockSink) Synced() {
+	s.inventory.SetSynced(true)
 	s.changed()
 }
 
@@ -117,12 +139,12 @@ func versions(l reconcile.Locked) map[schema.GroupResource]string {
 }
 
 // release translates a verified revision.
-func release(l reconcile.Locked, v reconcile.Verified, applied bool) lock.Release {
+func (s *lockSink) release(l reconcile.Locked, v reconcile.Verified, applied bool) lock.Release {
 	spec := l.Sync.Spec.Lock
 	r := lock.Release{
 		Sync:     types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name},
 		Revision: v.Revision, Mode: lock.Mode(l.Sync.LockMode()), Namespaces: spec.Namespaces,
-		Writer: l.Writer, Applied: applied, Force: l.Sync.Spec.Force, Images: []lock.VerifiedImage{},
+		Writer: l.Writer, Applied: applied, Force: l.Sync.Spec.Force, Confined: l.Sync.Namespace != s.system, Images: []lock.VerifiedImage{},
 	}
 	for _, d := range spec.Delegations {
 		if given, ok := delegation(d); ok {

@@ -79,6 +79,12 @@ func (e Entry) parse() (key, schema.GroupVersionKind, error) {
 
 // sorted returns the inventory sorted, each ID once; the last version wins. What is
 // in order already is returned as it is.
+// Object names the object of an entry. It fails on an ID that nothing of ours wrote.
+func (e Entry) Object() (group, kind, namespace, name string, err error) {
+	k, _, err := e.parse()
+	return k.group, k.kind, k.namespace, k.name, err
+}
+
 func (inv Inventory) sorted() Inventory {
 	if inv != nil && inv.inOrder() {
 		return inv

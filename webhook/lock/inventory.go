@@ -19,6 +19,8 @@ type Inventory struct {
 	synced atomic.Bool
 	state  atomic.Pointer[snapshot]
 
+	unknown atomic.Pointer[Unknown]
+
 	mu    sync.Mutex // held by writers
 	syncs map[types.NamespacedName]*syncState
 	order []types.NamespacedName // first come, first served where two claim an object
@@ -28,9 +30,9 @@ type Inventory struct {
 type syncState struct {
 	current  *release
 	previous *release // nil once the current one is applied
-	// retired is the release before the current one: its images run until its
-	// Pods are replaced.
-	retired *images
+	// retired are the images of the releases before the current one, newest last: they
+	// run until their Pods are replaced, which a rollout that is stuck puts off.
+	retired []*images
 	// announced is the revision that the reconciler says is coming.
 	announced string
 	// tombs are the objects that an earlier release had and the current one has
@@ -50,6 +52,34 @@ func NewInventory() *Inventory {
 
 // SetSynced says whether every release that ought to be known is.
 func (i *Inventory) SetSynced(synced bool) { i.synced.Store(synced) }
+
+// Unknown is what may be held by releases that this process could not verify yet.
+// What is asked of it is pending: neither Git's word on it nor its absence is known.
+type Unknown struct {
+	// Namespaces are closed ones.
+	Namespaces map[string]bool
+	// Objects are single ones; their version does not matter.
+	Objects map[UnknownObject]bool
+}
+
+// UnknownObject names an object.
+type UnknownObject struct{ Group, Kind, Namespace, Name string }
+
+// SetUnknown replaces what is not known. The zero Unknown is nothing.
+func (i *Inventory) SetUnknown(u Unknown) {
+	if len(u.Namespaces)+len(u.Objects) == 0 {
+		i.unknown.Store(nil)
+		return
+	}
+	i.unknown.Store(&u)
+}
+
+// unknown reports whether nothing can be said about the object of the request.
+func (r *review) unknown() bool {
+	u := r.lock.cfg.Inventory.unknown.Load()
+	return u != nil && (u.Namespaces[r.key.namespace] ||
+		u.Objects[UnknownObject{r.req.Kind.Group, r.req.Kind.Kind, r.key.namespace, r.key.name}])
+}
 
 // Synced reports what [Inventory.SetSynced] was told last.
 func (i *Inventory) Synced() bool { return i.synced.Load() }
@@ -74,7 +104,8 @@ func (i *Inventory) Accept(r Release) error {
 	}
 	if former := st.current; former != nil {
 		if former.revision != r.Revision {
-			st.previous, st.retired = former, former.images
+			st.previous, st.retired = former, append(st.retired, former.images)
+			st.retired = st.retired[max(0, len(st.retired)-maxRetired):]
 		}
 		st.bury(former, built)
 	}
@@ -98,6 +129,9 @@ func (st *syncState) bury(former, next *release) {
 		delete(st.tombs, k)
 	}
 }
+
+// maxRetired bounds the releases whose images may still run.
+const maxRetired = 16
 
 // maxTombs bounds the tombstones of a GitSync.
 const maxTombs = 50_000
@@ -276,14 +310,15 @@ func (s *snapshot) take(st *syncState) {
 	if len(cur.delegations) > 0 {
 		s.closers = append(s.closers, cur)
 	}
-	for _, set := range []*images{cur.images, st.retired} {
+	s.images.merge(cur.images)
+	for _, set := range st.retired {
 		s.images.merge(set)
 	}
 }
 
 // protect notes a user whose word opens leaves.
 func (s *snapshot) protect(user string, rel *release) {
-	if user == "" {
+	if user == "" || rel.confined && !strings.HasPrefix(user, "system:serviceaccount:"+rel.sync.Namespace+":") {
 		return
 	}
 	s.identities[user] = strictest(s.identities[user], rel)

@@ -107,14 +107,15 @@ func (r *review) family(obj map[string]any) (f family, ok, unknown bool) {
 	return f, true, unknown
 }
 
-// live returns what is known of the owner itself: as it was admitted a moment ago,
-// and as informers have it.
+// live returns what is known of the owner itself: as informers have it, and as it
+// was admitted a moment ago. Where both know it informers come first, for they have
+// it from the API server itself.
 func (r *review) live(ref reference, namespace string) []map[string]any {
 	var out []map[string]any
-	if obj, ok := r.lock.recent.get(ref.uid); ok && ref.uid != "" && names(obj, ref, namespace) {
+	if obj, ok := r.lock.cfg.Owners.Owner(ref.gvk(), namespace, ref.name, ref.uid); ok && obj != nil {
 		out = append(out, obj)
 	}
-	if obj, ok := r.lock.cfg.Owners.Owner(ref.gvk(), namespace, ref.name, ref.uid); ok && obj != nil {
+	if obj, ok := r.lock.recent.get(ref.uid); ok && ref.uid != "" && names(obj, ref, namespace) {
 		out = append(out, obj)
 	}
 	return out

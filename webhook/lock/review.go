@@ -41,14 +41,18 @@ func (r *review) decide() ruling {
 	if !cfg.Inventory.Synced() {
 		return pend(MatchedNone, nil, verdict.NotReady, "gitgate has not read all releases yet")
 	}
-	if r.snap.top == nil { // no lock anywhere
-		return r.open()
-	}
-	if r.elsewhere() {
+	doubt := cfg.Inventory.unknown.Load() != nil
+	if !doubt && (r.snap.top == nil || r.elsewhere()) { // no lock anywhere, or none here
 		return r.open()
 	}
 	if g, ok := r.name(); !ok {
 		return g
+	}
+	if doubt && r.unknown() {
+		return pend(MatchedNone, nil, verdict.NotReady, "gitgate could not verify yet what Git says of %s", r.what())
+	}
+	if doubt && (r.snap.top == nil || r.elsewhere()) {
+		return r.open()
 	}
 	if g, ok := r.identity(); ok {
 		return g

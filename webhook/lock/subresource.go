@@ -115,7 +115,11 @@ func (r *review) scale(rec *record) ruling {
 		if err != nil {
 			return deny(MatchedManaged, e.release, verdict.Internal, "what Git says of %s cannot be read", r.what()).sealed()
 		}
-		changes := e.guard.Away(replicas(object(d, "spec")["replicas"]), replicas(was), replicas(is), r.writer)
+		want := map[string]any{"spec": map[string]any{}} // where D has no number, none leads towards it
+		if n := object(d, "spec")["replicas"]; n != nil {
+			want = replicas(n)
+		}
+		changes := e.guard.Away(want, replicas(was), replicas(is), r.writer)
 		if len(changes) == 0 {
 			return ruling{allowed: true, entry: e, release: e.release} // of the rest of a Scale the server takes nothing
 		}

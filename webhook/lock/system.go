@@ -21,6 +21,8 @@ func (r *review) system() (ruling, bool) {
 		return r.ownKind(), true
 	case r.key.group == "" && r.key.resource == "namespaces" && r.main():
 		return r.namespaceObject()
+	case r.key.group == "" && r.key.resource == "namespaces":
+		return r.namespaceSubresource()
 	case r.key.group == "apiextensions.k8s.io" && r.key.resource == "customresourcedefinitions" && r.main():
 		return r.definition()
 	case r.key.group == "apiregistration.k8s.io" && r.key.resource == "apiservices" && r.main():
@@ -74,7 +76,8 @@ func (r *review) ownRuling() ruling {
 	if rec := r.record(); rec != nil {
 		return r.managed(rec)
 	}
-	if r.req.Operation == admissionv1.Delete && text(r.old, "metadata", "deletionTimestamp") != "" {
+	if r.req.Operation == admissionv1.Delete && (text(r.old, "metadata", "deletionTimestamp") != "" ||
+		r.is("namespace-controller") && !trustRoots[r.key.resource]) { // a namespace that holds what is in Git does not go
 		return ruling{allowed: true}
 	}
 	g := deny(MatchedSystem, r.snap.top, verdict.NotInGit, "%s is not in Git; what gitgate trusts and locks is not changed from within the cluster while a lock enforces", r.what())
@@ -122,6 +125,26 @@ func (r *review) namespaceObject() (ruling, bool) {
 		return r.frozen(sc.closed, "namespace "+r.key.name+" is closed"), true
 	}
 	return ruling{}, false
+}
+
+// namespaceSubresource judges status and finalize of closed Namespaces that are not
+// in Git: both keep the metadata that is written along, such as the labels by which
+// Pod Security exempts.
+func (r *review) namespaceSubresource() (ruling, bool) {
+	sc := r.snap.namespaces[r.key.name]
+	if sc == nil || sc.closed == nil || r.record() != nil {
+		return ruling{}, false
+	}
+	if g, ok := r.decode(); !ok {
+		return g, true
+	}
+	switch r.sub {
+	case "status":
+		return r.statusOnly(sc.closed), true
+	case "finalize":
+		return r.finalize(sc.closed), true
+	}
+	return r.unlisted(sc.closed), true
 }
 
 // frozen allows only updates that change nothing.

@@ -54,6 +54,9 @@ type Release struct {
 	// Namespaces are closed: what Git does not know is refused in them.
 	Namespaces  []string
 	Delegations []Delegation
+	// Confined means that the GitSync has no say outside of its own namespace: whom it
+	// names elsewhere is nobody that the lock protects.
+	Confined bool
 	// Writer is the user that applies the release.
 	Writer  string
 	Objects []Object
