@@ -136,6 +136,36 @@ func TestAttack_K18_Mint(t *testing.T) {
 	t.Run("Certificate/Somebody", func(t *testing.T) { in.approves(t, pkix.Name{CommonName: "bob"}, http.StatusOK) })
 }
 
+// TestAttack_K18_TrustRoots writes what signers and policies are known by: whoever is
+// a signer says what Git says.
+func TestAttack_K18_TrustRoots(t *testing.T) {
+	in := begin(t)
+	const base = "/api/v1/namespaces/gitgate-system/"
+	for name, tc := range map[string]struct {
+		path string
+		edit func(map[string]any)
+	}{
+		"Signer":      {base + "secrets/harbor-signers", set("eA==", "data", "mallory.asc")},
+		"Rule":        {base + "configmaps/harbor-rules", set("package main # allow all", "data", "rules.rego")},
+		"NoRule":      {base + "configmaps/harbor-rules", drop("data")},
+		"TrustPolicy": {"/apis/gitgate.dev/v1alpha1/trustpolicies/harbor", set([]any{"elsewhere"}, "spec", "namespaces")},
+		"PolicySet":   {"/apis/gitgate.dev/v1alpha1/policysets/baseline", set(map[string]any{"main.rego": "package main"}, "spec", "source", "inline")},
+		"GitSync":     {"/apis/gitgate.dev/v1alpha1/namespaces/gitgate-system/gitsyncs/harbor", set("Off", "spec", "lock", "mode")},
+	} {
+		for _, m := range methods[1:] {
+			t.Run(name+"/"+m.name, func(t *testing.T) {
+				in.refusedAlone(t, in.alice, in.edited(t, m, tc.path, tc.edit), verdict.NotInGit)
+			})
+		}
+		t.Run(name+"/Delete", func(t *testing.T) { in.refusedAlone(t, in.alice, deletion("", "")(tc.path), verdict.NotInGit) })
+	}
+	t.Run("Credentials", func(t *testing.T) { // the same without keys of signers
+		for _, m := range methods[1:] {
+			in.succeeds(t, in.alice, in.edited(t, m, base+"secrets/"+lab.GitSecret, set("eA==", "data", "password")))
+		}
+	})
+}
+
 // minted fails unless a request is refused and its answer holds no token.
 func (in *installation) minted(t *testing.T, who *caller, r request) {
 	t.Helper()

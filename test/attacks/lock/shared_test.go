@@ -136,7 +136,14 @@ func (in *installation) empower(ctx context.Context) (err error) {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "cluster-admin"},
 		Subjects:   []rbacv1.Subject{group("system:serviceaccounts"), group("system:nodes"), group("attackers")},
 	}
-	for _, o := range []client.Object{account, binding} {
+	// A TrustPolicy or PolicySet may take what it says from these.
+	signers := metav1.ObjectMeta{Namespace: lab.SystemNamespace, Name: locked + "-signers"}
+	rules := metav1.ObjectMeta{Namespace: lab.SystemNamespace, Name: locked + "-rules"}
+	for _, o := range []client.Object{
+		account, binding,
+		&corev1.Secret{ObjectMeta: signers, StringData: map[string]string{"alice.asc": in.Alice.Public()}},
+		&corev1.ConfigMap{ObjectMeta: rules, Data: map[string]string{"rules.rego": "package main\n"}},
+	} {
 		if err := in.Client.Create(ctx, o); err != nil {
 			return err
 		}
