@@ -98,10 +98,19 @@ func (r *review) ownUpdate() bool {
 	return r.old != nil && r.new != nil && r.same(r.guard(rows))
 }
 
+// namespaceScope is what is known of the Namespace that the request is about. Our own
+// is closed and holds what the lock stands on.
+func (r *review) namespaceScope() *scope {
+	if r.key.name == r.lock.cfg.System {
+		return &scope{closed: r.snap.top, holds: r.snap.top, managed: r.snap.top}
+	}
+	return r.snap.namespaces[r.key.name]
+}
+
 // namespaceObject judges Namespaces: one that holds managed objects stays, and one
 // that is closed stays as it is.
 func (r *review) namespaceObject() (ruling, bool) {
-	sc := r.snap.namespaces[r.key.name]
+	sc := r.namespaceScope()
 	if sc == nil {
 		return ruling{}, false
 	}
@@ -131,7 +140,7 @@ func (r *review) namespaceObject() (ruling, bool) {
 // in Git: both keep the metadata that is written along, such as the labels by which
 // Pod Security exempts.
 func (r *review) namespaceSubresource() (ruling, bool) {
-	sc := r.snap.namespaces[r.key.name]
+	sc := r.namespaceScope()
 	if sc == nil || sc.closed == nil || r.record() != nil {
 		return ruling{}, false
 	}

@@ -133,6 +133,8 @@ func TestSystem(t *testing.T) {
 		"Trust":             {"Who is trusted.", try{user: alice, op: admissionv1.Update, old: trust, new: edit(trust, "a: b", "a: c")}, verdict.NotInGit},
 		"Grant":             {"A grant opens nothing by being there.", try{user: alice, op: admissionv1.Create, new: grant}, ""},
 		"K11/Namespace":     {"A namespace that holds Git's objects.", try{user: alice, op: admissionv1.Delete, old: ns}, verdict.ManagedDelete},
+		"K4/OwnLabel":       {"What guards our own Pods.", try{user: alice, op: admissionv1.Update, old: edit(ns, "name: shop", "name: gitgate-system"), new: edit(ns, "name: shop", "name: gitgate-system", "restricted", "privileged")}, verdict.NotInGit},
+		"K11/Own":           {"And with our namespace we would go.", try{user: alice, op: admissionv1.Delete, old: edit(ns, "name: shop", "name: gitgate-system")}, verdict.ManagedDelete},
 		"K11/Home":          {"Or the GitSync itself.", try{user: alice, op: admissionv1.Delete, old: edit(ns, "name: shop", "name: team")}, verdict.ManagedDelete},
 		"K4/Label":          {"Its labels are Git's.", try{user: alice, op: admissionv1.Update, old: ns, new: edit(ns, "restricted", "privileged")}, verdict.ContentMismatch},
 		"Namespace":         {"Another one goes.", try{user: alice, op: admissionv1.Delete, old: edit(ns, "name: shop", "name: other")}, ""},
