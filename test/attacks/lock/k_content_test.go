@@ -142,6 +142,17 @@ func TestAttack_K4_Namespace(t *testing.T) {
 	}
 }
 
+// TestAttack_K4_Own relabels gitgate's own namespace.
+func TestAttack_K4_Own(t *testing.T) {
+	in := begin(t)
+	for _, m := range methods {
+		t.Run(m.name, func(t *testing.T) {
+			edit := set("privileged", "metadata", "labels", "pod-security.kubernetes.io/enforce")
+			in.refusedAlone(t, in.alice, in.edited(t, m, "/api/v1/namespaces/gitgate-system", edit), verdict.NotInGit)
+		})
+	}
+}
+
 func TestAttack_K33_Order(t *testing.T) {
 	in := begin(t)
 	for name, edit := range map[string]func(map[string]any){

@@ -147,7 +147,7 @@ func TestAttack_K18_TrustRoots(t *testing.T) {
 	}{
 		"Signer":      {base + "secrets/harbor-signers", set("eA==", "data", "mallory.asc")},
 		"Rule":        {base + "configmaps/harbor-rules", set("package main # allow all", "data", "rules.rego")},
-		"NoRule":      {base + "configmaps/harbor-rules", drop("data")},
+		"OtherRule":   {base + "configmaps/harbor-rules", set("package main", "data", "more.rego")},
 		"TrustPolicy": {"/apis/gitgate.dev/v1alpha1/trustpolicies/harbor", set([]any{"elsewhere"}, "spec", "namespaces")},
 		"PolicySet":   {"/apis/gitgate.dev/v1alpha1/policysets/baseline", set(map[string]any{"main.rego": "package main"}, "spec", "source", "inline")},
 		"GitSync":     {"/apis/gitgate.dev/v1alpha1/namespaces/gitgate-system/gitsyncs/harbor", set("Off", "spec", "lock", "mode")},
