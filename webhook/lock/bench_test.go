@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -123,27 +122,19 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestScale holds decisions to what they cost with few objects. The best of several
-// runs is compared, so that what else the machine does counts little.
+// TestScale holds decisions to what they allocate with few objects: what a decision
+// looks at does not grow with the inventory. BenchmarkDecide tells the time.
 func TestScale(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures time")
-	}
 	reqs := updates(t, changes["Denied"])
-	best := func(w *world) time.Duration {
-		least := time.Hour
-		for range 30 {
-			start := time.Now()
+	allocs := func(w *world) float64 {
+		return testing.AllocsPerRun(5, func() {
 			for _, r := range reqs {
 				w.lock.Decide(context.Background(), r)
 			}
-			least = min(least, time.Since(start))
-		}
-		return least
+		})
 	}
-	few, many := best(stocked(t, 100)), best(stocked(t, 10_000))
-	t.Logf("100 objects: %v, 10,000 objects: %v a decision", few/64, many/64)
-	if many > few*12/10 {
-		t.Errorf("a decision takes %v at 100 objects and %v at 10,000", few/64, many/64)
+	few, many := allocs(stocked(t, 100)), allocs(stocked(t, 10_000))
+	if many > few*1.01 {
+		t.Errorf("decisions allocate %.0f times at 100 objects and %.0f times at 10,000", few, many)
 	}
 }
