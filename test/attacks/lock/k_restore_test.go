@@ -159,6 +159,37 @@ func TestAttack_K34_BeforeTheLock(t *testing.T) {
 	})
 }
 
+// TestAttack_K9_K11_K18_K24_K27_WithoutLock is the negative control of attacks on what
+// has no twin: without the lock each of them succeeds.
+func TestAttack_K9_K11_K18_K24_K27_WithoutLock(t *testing.T) {
+	in := begin(t)
+	const own, definition = "/api/v1/namespaces/gitgate-system/", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/gitsyncs.gitgate.dev"
+	requests := map[string]request{
+		"GitSync":    deletion("", "")("/apis/gitgate.dev/v1alpha1/namespaces/gitgate-system/gitsyncs/harbor"),
+		"Definition": deletion("", "")(definition),
+		"Conversion": in.edited(t, methods[2], definition, set("v1beta1", "metadata", "labels", "x")),
+		"Replicas":   deletion("", "")("/apis/apps/v1/namespaces/harbor/replicasets/" + in.podOf(t, locked).OwnerReferences[0].Name),
+		"Signer":     in.edited(t, methods[2], own+"secrets/harbor-signers", set("eA==", "data", "mallory.asc")),
+		"Rule":       in.edited(t, methods[2], own+"configmaps/harbor-rules", set("package main", "data", "more.rego")),
+		"Trust":      in.edited(t, methods[2], "/apis/gitgate.dev/v1alpha1/trustpolicies/harbor", set([]any{"elsewhere"}, "spec", "namespaces")),
+		"Namespace":  in.edited(t, methods[2], "/api/v1/namespaces/gitgate-system", set("1", "metadata", "labels", "x")),
+		"Lease":      posted("{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: gitgate}}", 0)("/apis/coordination.k8s.io/v1/namespaces/gitgate-system/leases"),
+		"Token": posted("{apiVersion: authentication.k8s.io/v1, kind: TokenRequest, spec: {}}", 0)(
+			"/api/v1/namespaces/kube-system/serviceaccounts/deployment-controller/token"),
+	}
+	in.unlocked(t, func() {
+		for name, r := range requests {
+			if got := in.ask(t, in.alice, r, true); got.code/100 != 2 {
+				t.Errorf("%s: without the lock: %d %s", name, got.code, got.status.Message)
+			}
+		}
+		proxy := request{verb: http.MethodGet, path: "/api/v1/nodes/node-0/proxy"}
+		if got, err := in.alice.send(t.Context(), proxy, false); err != nil || strings.Contains(got.status.Message, "admission webhook") {
+			t.Errorf("nodes/proxy: without the lock: %d %v %s", got.code, err, got.status.Message)
+		}
+	})
+}
+
 // restored fails unless something is as Git says within 10 s.
 func (in *installation) restored(t *testing.T, holds func(context.Context) (bool, error)) {
 	t.Helper()

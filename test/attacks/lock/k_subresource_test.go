@@ -119,6 +119,26 @@ func TestAttack_K6_StatusMetadata(t *testing.T) {
 	}
 }
 
+// TestAttack_K6_WithoutLock is the negative control: where nothing is locked, servers
+// keep much of what they are sent.
+func TestAttack_K6_WithoutLock(t *testing.T) {
+	in := begin(t)
+	kept := 0
+	for _, path := range in.subresources(t) {
+		twin := strings.ReplaceAll(path, locked, free)
+		if !strings.HasSuffix(twin, "/status") || twin == path {
+			continue
+		}
+		got := in.ask(t, in.alice, in.edited(t, methods[2], twin, set("1", "metadata", "annotations", "evil.example.com/x")), true)
+		if got.code == http.StatusOK && strings.Contains(string(got.body), "evil.example.com/x") {
+			kept++
+		}
+	}
+	if kept < 8 {
+		t.Errorf("only %d kinds keep an annotation: the attacks prove little", kept)
+	}
+}
+
 // keepsNothing writes through a subresource and fails unless it is refused or
 // leaves the metadata as it was.
 func (in *installation) keepsNothing(t *testing.T, m method, path string, edit func(map[string]any)) {
