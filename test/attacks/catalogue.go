@@ -81,7 +81,7 @@ var catalogue = []row{
 	{"K14", "forged child of a controller's, or of nobody", reasons(verdict.NotDerived, verdict.NotInGit)},
 	{"K16", "take a name between its commit and its first apply", reasons(verdict.ContentMismatch, verdict.NotInGit)},
 	{"K17", "controllers impersonated, the reconciler's own token", reasons(verdict.ContentMismatch, verdict.ManagedDelete, verdict.NotInGit)},
-	{"K18", "mint a protected identity: token, Secret, certificate", reasons(verdict.ProtectedIdentity)},
+	{"K18", "mint an identity: token, certificate, key of a signer", reasons(verdict.ProtectedIdentity, verdict.NotInGit)},
 	{"K19", "an identity of kube-system attacks", reasons(verdict.ContentMismatch, verdict.UndeclaredField, verdict.ManagedDelete)},
 	{"K20", "weaken or delete the webhook's registration", restored},
 	{"K21", "later mutation, forged word of a verifier", reasons(verdict.UndeclaredField, verdict.ContentMismatch)},
