@@ -61,6 +61,7 @@ type sshSession struct {
 	conn   net.Conn
 	stop   func() bool
 	client *ssh.Client
+	remote *ssh.Session // nil until the command runs
 	stdin  io.WriteCloser
 	stdout io.Reader
 	stderr boundedBuffer
@@ -119,6 +120,7 @@ func (s *sshSession) start(path string) error {
 	if err := session.Start(fmt.Sprintf("git-upload-pack '%s'", path)); err != nil {
 		return unavailable("git-upload-pack: %w", err)
 	}
+	s.remote = session
 	s.greeting, err = s.greet(s.stdout)
 	return err
 }
@@ -144,10 +146,34 @@ func (s *sshSession) fetch(_ context.Context, wants, haves []plumbing.Hash) (io.
 
 // explain adds what the remote command said on its way out.
 func (s *sshSession) explain(err error) error {
-	if words := remoteText(s.stderr.Bytes()); words != "" && errors.Is(err, io.ErrUnexpectedEOF) {
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if words := remoteText(s.lastWords()); words != "" {
 		return unavailable("the server refuses: %q", words)
 	}
 	return err
+}
+
+// partingWait is how long a command that has closed its output may take to end: what
+// it says goes another way and may come later.
+const partingWait = 2 * time.Second
+
+// lastWords returns what the remote command wrote to stderr by its end.
+func (s *sshSession) lastWords() []byte {
+	if s.remote == nil {
+		return s.stderr.Bytes()
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.remote.Wait() // that it failed is known
+	}()
+	select {
+	case <-ended:
+	case <-time.After(partingWait):
+	}
+	return s.stderr.Bytes()
 }
 
 func (s *sshSession) close() {
