@@ -35,6 +35,8 @@ func TestClosed(t *testing.T) {
 		"Derived":            {"A child of what is in Git.", try{user: rsc, op: admissionv1.Create, new: newPod, name: "-"}, ""},
 		"K14/Alice":          {"By its controller alone.", try{user: alice, op: admissionv1.Create, new: newPod}, verdict.NotDerived},
 		"K14/OtherControl":   {"Not by another one.", try{user: controller("job-controller"), op: admissionv1.Create, new: newPod}, verdict.NotDerived},
+		"K14/ForeignGroup":   {"Controllers know their children by kind and UID.", try{user: alice, op: admissionv1.Create, new: edit(newPod, "apiVersion: apps/v1, kind: ReplicaSet", "apiVersion: x.io/v1, kind: ReplicaSet")}, verdict.NotDerived},
+		"K14/OtherUID":       {"A namesake in another group is another owner.", try{user: alice, op: admissionv1.Create, new: edit(newPod, "apiVersion: apps/v1, kind: ReplicaSet, name: web-abc, uid: r1", "apiVersion: x.io/v1, kind: ReplicaSet, name: web-abc, uid: r7")}, verdict.NotInGit},
 		"UnknownOwner":       {"The Pod may be quicker than the news of its ReplicaSet.", try{user: rsc, op: admissionv1.Create, new: edit(newPod, "uid: r1", "uid: r2")}, verdict.NotDerived},
 		"NoController":       {"An owner that is no controller makes no child.", try{user: rsc, op: admissionv1.Create, new: edit(newPod, ", controller: true", "")}, verdict.NotInGit},
 		"PodLabels":          {"A child stays what it was made.", try{user: alice, op: admissionv1.Update, old: livePod, new: edit(livePod, "app: web,", "app: other,")}, verdict.NotDerived},

@@ -88,6 +88,7 @@ func (r *review) family(obj map[string]any) (f family, ok, unknown bool) {
 	if !found {
 		return family{}, false, false
 	}
+	ref = r.unmasked(ref)
 	p, builtin := parents[ref.group+"/"+ref.kind]
 	if !builtin || !p.children[r.key.group+"/"+r.key.resource] {
 		return family{}, false, false
@@ -105,6 +106,30 @@ func (r *review) family(obj map[string]any) (f family, ok, unknown bool) {
 		f.owners = append(f.owners, rec.wanted()...)
 	}
 	return f, true, unknown
+}
+
+// groupOf is the group of each kind in parents.
+var groupOf = func() map[string]string {
+	out := map[string]string{}
+	for name := range parents {
+		group, kind, _ := strings.Cut(name, "/")
+		out[kind] = group
+	}
+	return out
+}()
+
+// unmasked returns the reference by which the built-in controllers would know it:
+// they look at kind and UID and not at the group.
+func (r *review) unmasked(ref reference) reference {
+	group, known := groupOf[ref.kind]
+	if !known || group == ref.group || ref.uid == "" {
+		return ref
+	}
+	real := reference{group, "v1", ref.kind, ref.name, ref.uid}
+	if len(r.live(real, r.key.namespace)) == 0 {
+		return ref
+	}
+	return real
 }
 
 // live returns what is known of the owner itself: as informers have it, and as it

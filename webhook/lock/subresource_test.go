@@ -102,6 +102,25 @@ func TestSubresources(t *testing.T) {
 	}
 }
 
+// A custom resource may keep its number elsewhere, or have none in Git: then no
+// number is what Git says.
+func TestScaleWithoutReplicas(t *testing.T) {
+	w := newWorld(t)
+	widgets := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
+	w.release(nil, w.object(`{apiVersion: example.com/v1, kind: Widget, metadata: {name: w, namespace: shop}, spec: {size: 3}}`))
+	for name, tc := range map[string]struct {
+		reason string
+		try    try
+		want   want
+	}{
+		"K5/ToZero":  {"Zero is what a Scale leaves out, not what Git says.", try{user: alice, op: admissionv1.Update, sub: "scale", resource: widgets, old: scale("w", "3"), new: scale("w", "0")}, verdict.SubresourceDenied},
+		"K5/ToOther": {"Nor is any other number.", try{user: alice, op: admissionv1.Update, sub: "scale", resource: widgets, old: scale("w", "3"), new: scale("w", "4")}, verdict.SubresourceDenied},
+		"Same":       {"What changes nothing is let pass.", try{user: alice, op: admissionv1.Update, sub: "scale", resource: widgets, old: scale("w", "3"), new: scale("w", "3")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) { w.check(t, tc.reason, tc.try, tc.want) })
+	}
+}
+
 func TestAutoscaled(t *testing.T) {
 	w := newWorld(t)
 	without := edit(liveWeb, "replicas: 2, ", "")
