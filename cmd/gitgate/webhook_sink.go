@@ -26,6 +26,9 @@ type lockSink struct {
 
 	mu     sync.Mutex
 	states map[types.NamespacedName]lockState
+	// unknown is the strictest mode of the locks that could not be verified yet: what
+	// they hold must not come free because nobody knows what it is.
+	unknown lock.Mode
 }
 
 // A lockState is what the lock was told of one GitSync last.
@@ -82,7 +85,11 @@ func (s *lockSink) Drop(name types.NamespacedName) {
 // a lock enforces, and which can but put off more. Our own namespace has its own rules.
 func (s *lockSink) Unknown(all []*v1alpha1.GitSync) {
 	u := lock.Unknown{Namespaces: map[string]bool{}, Objects: map[lock.UnknownObject]bool{}}
+	strictest := lock.Off
 	for _, sync := range all {
+		if m := lock.Mode(sync.LockMode()); strictest != lock.Enforce {
+			strictest = m
+		}
 		for _, n := range sync.Spec.Lock.Namespaces {
 			u.Namespaces[n] = n != s.system
 		}
@@ -96,6 +103,9 @@ func (s *lockSink) Unknown(all []*v1alpha1.GitSync) {
 		}
 	}
 	s.inventory.SetUnknown(u)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unknown = strictest
 }
 
 // Synced implements [reconcile.Sink].
@@ -108,12 +118,15 @@ func (s *lockSink) Synced() {
 func (s *lockSink) mode() lock.Mode {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	strictest := lock.Off
+	strictest := s.unknown
 	for _, state := range s.states {
-		if state.mode == lock.Enforce {
+		if state.mode == lock.Enforce || strictest == lock.Enforce {
 			return lock.Enforce
 		}
 		strictest = state.mode
+	}
+	if strictest == "" {
+		return lock.Off
 	}
 	return strictest
 }
