@@ -18,7 +18,6 @@ import (
 // A set is a compiled [Set]. It is not changed after loading.
 type set struct {
 	name        string
-	index       int // in its engine
 	match       matcher
 	enforcement Enforcement
 	compiler    *ast.Compiler

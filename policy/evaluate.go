@@ -59,8 +59,7 @@ func newEngine(sets []*set, opts Options) *Engine {
 	for _, word := range commonWords {
 		e.intern[word] = ast.StringTerm(word)
 	}
-	for i, s := range sets {
-		s.index = i
+	for _, s := range sets {
 		for _, mod := range s.compiler.Modules {
 			ast.WalkTerms(mod, func(t *ast.Term) bool {
 				if str, ok := t.Value.(ast.String); ok && len(str) <= 32 {

@@ -136,9 +136,11 @@ func (l *luck) try() bool {
 
 func (l *luck) hit() { l.known.Add(1) }
 
-// keyOf makes the key of a rule and an input, in buf.
-func keyOf(buf []byte, set, entry int, reads *readPaths, items [][2]*ast.Term) (memoKey, []byte) {
-	buf = binary.AppendUvarint(buf[:0], uint64(set))
+// keyOf makes the key of a rule and an input, in buf. The set counts by its name,
+// which no other set of the engine has: compiled sets are shared between engines,
+// so they have no number.
+func keyOf(buf []byte, set string, entry int, reads *readPaths, items [][2]*ast.Term) (memoKey, []byte) {
+	buf = appendText(buf[:0], 's', set)
 	buf = binary.AppendUvarint(buf, uint64(entry))
 	for _, item := range items {
 		if below := reads.key(string(item[0].Value.(ast.String))); below != nil {
