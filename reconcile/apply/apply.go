@@ -215,6 +215,9 @@ func (a *Applier) applyRetry(ctx context.Context, c *client, it *item) (answer, 
 		if !apierrors.IsConflict(err) || n == attempts {
 			return ans, err
 		}
+		if err := letSettle(ctx, n); err != nil {
+			return answer{}, err
+		}
 		if err := a.readLive(ctx, it); err != nil {
 			return answer{}, err
 		}

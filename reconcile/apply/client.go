@@ -22,6 +22,8 @@ const (
 	attempts = 5
 	// firstPause doubles with every attempt.
 	firstPause = 50 * time.Millisecond
+	// conflictPause doubles with every conflict.
+	conflictPause = 10 * time.Millisecond
 )
 
 // clients makes and keeps one client for each identity. They share connections.
@@ -166,11 +168,31 @@ func (c *client) do(ctx context.Context, request func() *rest.Request) (answer, 
 		if err == nil || n == attempts || !passing(err) {
 			return ans, err
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !waited(ctx, pause) {
 			return answer{}, err
 		}
+	}
+}
+
+// letSettle waits before the attempt that follows the nth one, which met a
+// conflict: whoever changes an object often does so several times in a row. It
+// fails with the cause when ctx is done.
+func letSettle(ctx context.Context, n int) error {
+	if !waited(ctx, conflictPause<<(n-1)) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// waited waits for d and reports whether it passed before ctx was done.
+func waited(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

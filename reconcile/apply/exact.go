@@ -36,7 +36,7 @@ func (it *item) target() target {
 // and it is taken for what the cluster makes of the manifest, with a warning.
 func (a *Applier) exact(ctx context.Context, c *client, t target, live map[string]any) (d, is map[string]any, found []verdict.Finding, err error) {
 	patched := false
-	for range attempts {
+	for n := 1; n <= attempts; n++ {
 		norm := t.res.Normalise(live)
 		uid, _ := metaString(live, "uid")
 		patch := t.mask.Patch(t.d, norm, uid)
@@ -55,6 +55,9 @@ func (a *Applier) exact(ctx context.Context, c *client, t target, live map[strin
 		ans, err := c.merge(ctx, t.res, t.key, body)
 		switch {
 		case apierrors.IsConflict(err):
+			if err := letSettle(ctx, n); err != nil {
+				return nil, nil, found, err
+			}
 			if live, err = a.own.get(ctx, t.res, t.key); err != nil {
 				return nil, nil, found, err
 			}

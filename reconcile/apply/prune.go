@@ -180,6 +180,9 @@ func (a *Applier) deleteLeftover(ctx context.Context, c *client, o Owner, l left
 		case !apierrors.IsConflict(err) || n == attempts:
 			return "", err
 		}
+		if err := letSettle(ctx, n); err != nil {
+			return "", err
+		}
 	}
 }
 
