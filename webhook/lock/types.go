@@ -26,12 +26,19 @@ const (
 	Enforce Mode = "Enforce"
 )
 
-// stronger returns the stricter mode.
-func stronger(a, b Mode) Mode {
-	if a.rank() >= b.rank() {
-		return a
+// Strictest returns the strictest of modes, always one of the three: Off if there
+// are none, Enforce for what is not known.
+func Strictest(modes ...Mode) Mode {
+	strictest := Off
+	for _, m := range modes {
+		if m.rank() > strictest.rank() {
+			strictest = m
+		}
 	}
-	return b
+	if strictest.rank() == Enforce.rank() {
+		return Enforce
+	}
+	return strictest
 }
 
 func (m Mode) rank() int {

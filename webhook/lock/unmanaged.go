@@ -96,7 +96,7 @@ func (r *review) derived(sc scope, f family, unknown bool) (ruling, bool) {
 	}
 	g.matched = MatchedDerived
 	if sc.closed != nil && !g.allowed { // whoever closes the namespace has a say in it
-		g.mode = stronger(judge.mode, sc.closed.mode)
+		g.mode = Strictest(judge.mode, sc.closed.mode)
 	}
 	if g.release == nil {
 		g.release = judge

@@ -14,6 +14,9 @@ type metrics struct {
 	probes       prometheus.Counter
 }
 
+// modeValues are what gitgate_registration_mode says.
+var modeValues = map[lock.Mode]float64{lock.Off: 0, lock.Audit: 1, lock.Enforce: 2}
+
 func newMetrics(r prometheus.Registerer) *metrics {
 	if r == nil {
 		return nil
@@ -40,7 +43,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 
 func (m *metrics) inPlace(mode lock.Mode) {
 	if m != nil {
-		m.mode.Set(float64(rank(mode)))
+		m.mode.Set(modeValues[mode])
 	}
 }
 

@@ -236,11 +236,11 @@ func (r *Registrar) adopt() {
 // effective returns the mode to install: a stricter one at once, a laxer one when
 // it has been wanted for long enough.
 func (r *Registrar) effective(now time.Time) lock.Mode {
-	want := r.cfg.Mode()
-	if rank(want) >= rank(r.mode) || !r.cfg.Ready() {
+	want := lock.Strictest(r.cfg.Mode())
+	if want == lock.Strictest(want, r.mode) || !r.cfg.Ready() {
 		r.laxer = ""
-		if rank(want) > rank(r.mode) && r.cfg.Ready() {
-			r.mode = r.provable(normal(want))
+		if want != r.mode && r.cfg.Ready() {
+			r.mode = r.provable(want)
 		}
 		return r.mode
 	}
@@ -248,7 +248,7 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 		r.laxer, r.laxerSince = want, now
 	}
 	if now.Sub(r.laxerSince) >= r.cfg.RelaxAfter {
-		r.mode, r.laxer = normal(want), ""
+		r.mode, r.laxer = want, ""
 	}
 	return r.mode
 }
@@ -265,7 +265,7 @@ func (r *Registrar) provable(mode lock.Mode) lock.Mode {
 // prove makes the API server ask, if that is still to be proven: by a dry run
 // whose answer does not matter.
 func (r *Registrar) prove(ctx context.Context) {
-	if r.mode != lock.Audit || rank(r.cfg.Mode()) != rank(lock.Enforce) || r.provable(lock.Enforce) == lock.Enforce {
+	if r.mode != lock.Audit || lock.Strictest(r.cfg.Mode()) != lock.Enforce || r.provable(lock.Enforce) == lock.Enforce {
 		return
 	}
 	r.metrics.unproven()
@@ -280,24 +280,6 @@ func (r *Registrar) prove(ctx context.Context) {
 		r.complained = time.Now()
 		logr.FromContextOrDiscard(ctx).Info("The API server does not reach the webhook yet: nothing is enforced", "probe", fmt.Sprint(err))
 	}
-}
-
-// rank orders modes; what is not known enforces.
-func rank(m lock.Mode) int {
-	switch m {
-	case lock.Off:
-		return 0
-	case lock.Audit:
-		return 1
-	}
-	return 2
-}
-
-func normal(m lock.Mode) lock.Mode {
-	if rank(m) == rank(lock.Enforce) {
-		return lock.Enforce
-	}
-	return m
 }
 
 // discover keeps the pins up to date.
