@@ -67,8 +67,9 @@ type Locked struct {
 	Sync *v1alpha1.GitSync
 	// Writer is the user who applies.
 	Writer string
-	// Current is the newest revision that passed every gate.
-	Current Verified
+	// Current is the newest revision that passed every gate. As long as nothing
+	// changes it is the same one at every look.
+	Current *Verified
 	// Former is the revision that is applied as a whole while Current is not; nil
 	// when Current is, or when nothing was.
 	Former *Verified

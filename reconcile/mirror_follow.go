@@ -253,7 +253,7 @@ func (f *follow) publish(ctx context.Context) {
 	if s.current == nil {
 		return
 	}
-	locked := Locked{Sync: f.sync, Writer: f.writer(), Current: *s.current}
+	locked := Locked{Sync: f.sync, Writer: f.writer(), Current: s.current}
 	if s.former != s.current {
 		locked.Former = s.former
 	}

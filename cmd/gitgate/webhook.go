@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -144,7 +143,7 @@ func (o *webhookOptions) setup(ctx context.Context, mgr ctrl.Manager, config *re
 		events: webhook.NewEvents(mgr.GetEventRecorder("gitgate-webhook"), o.namespace),
 	}
 	w.judge.images = w.images
-	w.sink = &lockSink{system: o.namespace, inventory: w.inventory, images: w.images, states: map[types.NamespacedName]lockState{}, changed: w.changed}
+	w.sink = newLockSink(o.namespace, w.inventory, w.images, w.changed)
 	if w.book, err = newBook(ctx, mgr, config, o.namespace, w.grantUsed, nil); err != nil {
 		return err
 	}

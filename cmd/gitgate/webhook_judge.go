@@ -94,17 +94,14 @@ func (r *openRules) mode() lock.Mode {
 	if r == nil {
 		return strictest
 	}
+	if r.enforce.Policies != nil {
+		return lock.Enforce
+	}
 	if r.audit.Policies != nil {
 		strictest = lock.Audit
 	}
 	for _, m := range r.images {
-		if m == v1alpha1.ModeEnforce {
-			return lock.Enforce
-		}
-		strictest = lock.Audit
-	}
-	if r.enforce.Policies != nil {
-		return lock.Enforce
+		strictest = lock.Strictest(strictest, lock.Mode(m))
 	}
 	return strictest
 }

@@ -218,11 +218,7 @@ func (w *webhookParts) register(config *rest.Config, certificates certs.Source, 
 
 // mode is the strictest of the locks and of the rules for what no GitSync declares.
 func (w *webhookParts) mode() lock.Mode {
-	locks, rules := w.sink.mode(), w.judge.rules.Load().mode()
-	if locks == lock.Enforce || rules == lock.Off {
-		return locks
-	}
-	return rules
+	return lock.Strictest(w.sink.mode(), w.judge.rules.Load().mode())
 }
 
 // ownPods are the templates that may run in our own namespace while nobody judges:

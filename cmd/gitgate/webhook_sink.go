@@ -33,27 +33,63 @@ type lockSink struct {
 
 // A lockState is what the lock was told of one GitSync last.
 type lockState struct {
-	former, current string // revisions
+	uid             types.UID
+	generation      int64
+	writer          string
+	former, current *reconcile.Verified
 	mode            lock.Mode
 	versions        map[schema.GroupResource]string
 }
 
-// Accept implements [reconcile.Sink]. The lock itself takes what it has for the
-// former state; only where that is another one does it have to be told.
+// newLockSink returns a sink that has been told of nothing.
+func newLockSink(system string, inventory *lock.Inventory, images *verifiedImages, changed func()) *lockSink {
+	return &lockSink{
+		inventory: inventory, images: images, system: system, changed: changed,
+		states: map[types.NamespacedName]lockState{}, unknown: lock.Off,
+	}
+}
+
+// Accept implements [reconcile.Sink]. It is called at every look at the GitSync,
+// and most find what the last one found: then nothing is built anew.
 func (s *lockSink) Accept(l reconcile.Locked) {
 	name := types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}
-	next := lockState{current: l.Current.Revision, mode: lock.Mode(l.Sync.LockMode()), versions: versions(l)}
+	next := lockState{
+		uid: l.Sync.UID, generation: l.Sync.Generation, writer: l.Writer, former: l.Former, current: l.Current,
+		mode: lock.Mode(l.Sync.LockMode()),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := s.states[name]
-	if l.Former != nil {
-		next.former = l.Former.Revision
-		known := last.current == next.former || last.former == next.former && last.current == next.current
-		if !known {
-			s.tell(s.release(l, *l.Former, true))
+	if last.current == next.current && last.uid == next.uid && last.generation == next.generation && last.writer == next.writer {
+		if last.former == next.former {
+			return
+		}
+		if next.former == nil {
+			s.inventory.Applied(name, next.current.Revision)
+			s.keep(name, l, next)
+			return
 		}
 	}
+	// The lock itself takes what it has for the former state; only where that is
+	// another one does it have to be told.
+	if l.Former != nil && !last.leadsTo(next) {
+		s.tell(s.release(l, l.Former, true))
+	}
 	s.tell(s.release(l, l.Current, l.Former == nil))
+	s.keep(name, l, next)
+}
+
+// leadsTo reports whether the lock that was told of this state has next's former
+// revision for its own former one once it is told of next's current one.
+func (s lockState) leadsTo(next lockState) bool {
+	is := func(v *reconcile.Verified, revision string) bool { return v != nil && v.Revision == revision }
+	return is(s.current, next.former.Revision) ||
+		is(s.former, next.former.Revision) && is(s.current, next.current.Revision)
+}
+
+// keep remembers what the lock was told. The caller holds the mutex.
+func (s *lockSink) keep(name types.NamespacedName, l reconcile.Locked, next lockState) {
+	next.versions = versions(l)
 	s.images.accept(l)
 	s.states[name] = next
 	s.changed()
@@ -87,9 +123,7 @@ func (s *lockSink) Unknown(all []*v1alpha1.GitSync) {
 	u := lock.Unknown{Namespaces: map[string]bool{}, Objects: map[lock.UnknownObject]bool{}}
 	strictest := lock.Off
 	for _, sync := range all {
-		if m := lock.Mode(sync.LockMode()); strictest != lock.Enforce {
-			strictest = m
-		}
+		strictest = lock.Strictest(strictest, lock.Mode(sync.LockMode()))
 		for _, n := range sync.Spec.Lock.Namespaces {
 			u.Namespaces[n] = n != s.system
 		}
@@ -120,13 +154,7 @@ func (s *lockSink) mode() lock.Mode {
 	defer s.mu.Unlock()
 	strictest := s.unknown
 	for _, state := range s.states {
-		if state.mode == lock.Enforce || strictest == lock.Enforce {
-			return lock.Enforce
-		}
-		strictest = state.mode
-	}
-	if strictest == "" {
-		return lock.Off
+		strictest = lock.Strictest(strictest, state.mode)
 	}
 	return strictest
 }
@@ -152,7 +180,7 @@ func versions(l reconcile.Locked) map[schema.GroupResource]string {
 }
 
 // release translates a verified revision.
-func (s *lockSink) release(l reconcile.Locked, v reconcile.Verified, applied bool) lock.Release {
+func (s *lockSink) release(l reconcile.Locked, v *reconcile.Verified, applied bool) lock.Release {
 	spec := l.Sync.Spec.Lock
 	r := lock.Release{
 		Sync:     types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name},

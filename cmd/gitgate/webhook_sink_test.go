@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 
+	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/webhook/lock"
 )
@@ -25,7 +26,7 @@ func TestUnknownLocksCount(t *testing.T) {
 		"Enforce": {"The strictest counts.", []*v1alpha1.GitSync{locked("Audit"), locked("Enforce"), locked("Audit")}, lock.Enforce},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &lockSink{inventory: lock.NewInventory(), system: "system"}
+			s := newLockSink("system", lock.NewInventory(), &verifiedImages{}, func() {})
 			if got := s.mode(); got != lock.Off {
 				t.Fatalf("mode %q before anything is known", got)
 			}
@@ -34,5 +35,42 @@ func TestUnknownLocksCount(t *testing.T) {
 				t.Errorf("%s\nmode %q, want %q", tc.reason, got, tc.want)
 			}
 		})
+	}
+}
+
+// TestSinkAccept tells what the mirror tells at every look, mostly the same again.
+func TestSinkAccept(t *testing.T) {
+	sync := &v1alpha1.GitSync{}
+	sync.Name, sync.Namespace, sync.UID, sync.Generation = "shop", "team", "1", 1
+	sync.Spec.Lock = &v1alpha1.Lock{Mode: v1alpha1.ModeEnforce}
+	edited, anew := sync.DeepCopy(), sync.DeepCopy()
+	edited.Generation, edited.Spec.Lock.Mode = 2, v1alpha1.ModeAudit
+	anew.UID = "2"
+	first, second := &reconcile.Verified{Revision: "main@sha1:1"}, &reconcile.Verified{Revision: "main@sha1:2"}
+	told := 0
+	s := newLockSink("system", lock.NewInventory(), &verifiedImages{}, func() { told++ })
+	for _, step := range []struct {
+		reason string
+		locked reconcile.Locked
+		told   bool
+		mode   lock.Mode
+	}{
+		{"The first revision is news.", reconcile.Locked{Sync: sync, Current: first}, true, lock.Enforce},
+		{"The same again is none.", reconcile.Locked{Sync: sync, Current: first}, false, lock.Enforce},
+		{"Another revision is on its way.", reconcile.Locked{Sync: sync, Current: second, Former: first}, true, lock.Enforce},
+		{"It still is.", reconcile.Locked{Sync: sync, Current: second, Former: first}, false, lock.Enforce},
+		{"It is applied.", reconcile.Locked{Sync: sync, Current: second}, true, lock.Enforce},
+		{"Somebody else applies.", reconcile.Locked{Sync: sync, Current: second, Writer: "bob"}, true, lock.Enforce},
+		{"The GitSync was edited.", reconcile.Locked{Sync: edited, Current: second}, true, lock.Audit},
+		{"Another one has its name.", reconcile.Locked{Sync: anew, Current: second}, true, lock.Enforce},
+	} {
+		before := told
+		s.Accept(step.locked)
+		if got := told > before; got != step.told {
+			t.Errorf("%s\ntold the lock: %v, want %v", step.reason, got, step.told)
+		}
+		if got := s.mode(); got != step.mode {
+			t.Errorf("%s\nmode %q, want %q", step.reason, got, step.mode)
+		}
 	}
 }
