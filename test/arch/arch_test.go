@@ -47,6 +47,7 @@ var (
 // rules is the table of DESIGN.md section 3.
 var rules = map[string]rule{
 	"policy/verdict":         {stdOnly: true},
+	"policy/report":          {ours: []string{"policy/verdict"}, stdOnly: true},
 	"policies":               {stdOnly: true},
 	"policy":                 {ours: []string{"policy/verdict"}, never: []string{clientGo, ctrl, "k8s.io/api", goGit, sops, cosign}},
 	"policy/gate":            {ours: verifyAndVerdict, never: []string{opa, ctrl, sops}},

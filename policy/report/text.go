@@ -1,0 +1,248 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gitgate.dev/gitgate/policy/verdict"
+)
+
+// maxTextFindings is how many findings text shows; the summary counts them all.
+const maxTextFindings = 1000
+
+// A textWriter writes a report for a terminal.
+type textWriter struct {
+	*output
+	excerpts excerpts
+	hinted   map[verdict.Reason]bool
+}
+
+func writeText(o *output, r Report) {
+	t := &textWriter{output: o, excerpts: excerpts{files: r.Files}, hinted: map[verdict.Reason]bool{}}
+	entries := r.entries()
+	left := max(0, len(entries)-maxTextFindings)
+	findings := make([][]verdict.Finding, len(r.Verdicts))
+	for _, e := range entries[:len(entries)-left] {
+		findings[e.of] = append(findings[e.of], e.Finding)
+	}
+	for i, n := range r.Verdicts {
+		if len(findings[i]) == 0 {
+			continue
+		}
+		if n.Name != "" {
+			t.line(t.paint(bold, "GitSync "+shown(n.Name, maxName)))
+			t.line("")
+		}
+		t.groups(findings[i])
+	}
+	if left > 0 {
+		t.line(fmt.Sprintf("%d more findings are not shown; -o json has them all", left))
+		t.line("")
+	}
+	t.summary(r)
+}
+
+// groups writes findings by the file that they are in, the worst file first.
+func (t *textWriter) groups(findings []verdict.Finding) {
+	byFile := map[string][]verdict.Finding{}
+	var files []string
+	for _, f := range findings {
+		if _, ok := byFile[f.File]; !ok {
+			files = append(files, f.File)
+		}
+		byFile[f.File] = append(byFile[f.File], f)
+	}
+	for _, file := range files {
+		head := shown(file, maxName)
+		if file == "" {
+			head = "(in no file)"
+		}
+		t.line(t.paint(underlined, head))
+		group := byFile[file]
+		slices.SortStableFunc(group, func(a, b verdict.Finding) int { return cmp.Compare(a.Line, b.Line) })
+		for _, f := range group {
+			t.finding(f)
+		}
+		t.line("")
+	}
+}
+
+const indent = "      "
+
+func (t *textWriter) finding(f verdict.Finding) {
+	e := t.excerpts.of(f)
+	head := "  "
+	if f.Line > 0 {
+		head = fmt.Sprintf("  line %d: ", f.Line)
+	}
+	head += t.paint(severityColor(f.Severity), shown(string(f.Severity), maxName)) + " " +
+		t.paint(bold, shown(string(f.Reason), maxName))
+	t.line(head)
+	t.wrapped(indent, shown(f.Message, maxMessage))
+	if d := strings.Join(details(f), ", "); d != "" {
+		t.wrapped(indent, d)
+	}
+	if e != nil {
+		t.excerpt(*e, severityColor(f.Severity))
+	}
+	if x, ok := Explain(f.Reason); ok && !t.hinted[f.Reason] {
+		t.hinted[f.Reason] = true
+		t.wrapped(indent, "next: "+x.Next)
+	}
+}
+
+// details lists what a finding names besides its place, printable.
+func details(f verdict.Finding) []string {
+	var out []string
+	for _, d := range []struct{ label, value string }{
+		{"object", f.Object}, {"field", f.Field}, {"policy", f.Policy},
+		{"image", f.Image}, {"signer", f.Signer}, {"commit", f.Commit},
+	} {
+		if d.value != "" {
+			out = append(out, d.label+" "+shown(d.value, maxName))
+		}
+	}
+	return out
+}
+
+func (t *textWriter) excerpt(e excerpt, color string) {
+	for i, line := range e.lines {
+		t.line(strings.TrimRight(fmt.Sprintf("%s%5d | %s", indent, e.first+i, line), " "))
+		if i == e.marked {
+			t.line(fmt.Sprintf("%s%5s | %s%s", indent, "", strings.Repeat(" ", e.column), t.paint(color, strings.Repeat("^", e.width))))
+		}
+	}
+}
+
+// wrapped writes text in lines that fit into the width, each behind an indent.
+func (t *textWriter) wrapped(indent, text string) {
+	if t.Width < 40 {
+		t.line(indent + text)
+		return
+	}
+	line, width := indent, len(indent)
+	for word := range strings.SplitSeq(text, " ") {
+		n := columns(word)
+		if width > len(indent) && width+1+n > t.Width {
+			t.line(line)
+			line, width = indent, len(indent)
+		}
+		if width > len(indent) {
+			line, width = line+" ", width+1
+		}
+		line, width = line+word, width+n
+	}
+	t.line(line)
+}
+
+// summary says of each verdict, and of all, whether it allows and what was found.
+func (t *textWriter) summary(r Report) {
+	var all counts
+	objects := 0
+	for _, n := range r.Verdicts {
+		var c counts
+		c.add(n.Verdict.Findings)
+		all.add(n.Verdict.Findings)
+		objects += n.Verdict.Objects
+		name := ""
+		if n.Name != "" {
+			name = shown(n.Name, maxName) + ": "
+		}
+		what := ""
+		if n.Verdict.Revision != "" {
+			what = " " + shown(n.Verdict.Revision, maxName)
+		}
+		t.line(fmt.Sprintf("%s%s%s: %s, %s", name, t.outcome(n.Verdict), what, plural(n.Verdict.Objects, "object"), c))
+		for _, u := range undecided(n.Verdict) {
+			t.line("  " + u)
+		}
+	}
+	switch {
+	case len(r.Verdicts) == 0:
+		t.line(t.outcome(r) + ": nothing was judged")
+	case len(r.Verdicts) > 1:
+		t.line(fmt.Sprintf("%s in all: %d verdicts, %s, %s", t.outcome(r), len(r.Verdicts), plural(objects, "object"), all))
+	}
+	if len(r.Changes) > 0 {
+		t.line(plural(len(r.Changes), "change") + ": " + r.changeCounts())
+	}
+}
+
+// undecided says what of a verdict could not be decided, in a line for each stage.
+func undecided(v verdict.Verdict) []string {
+	type key struct {
+		stage  verdict.Stage
+		reason verdict.Reason
+	}
+	n := map[key]int{}
+	var order []key
+	for _, f := range v.Findings {
+		if f.Severity == verdict.Undetermined {
+			k := key{f.Stage, f.Reason}
+			if n[k]++; n[k] == 1 {
+				order = append(order, k)
+			}
+		}
+	}
+	var out []string
+	for _, k := range order[:min(len(order), 20)] {
+		out = append(out, fmt.Sprintf("undetermined in stage %s: %s (%d)", shown(string(k.stage), maxName), shown(string(k.reason), maxName), n[k]))
+	}
+	if s := skipped(v); len(s) > 0 {
+		out = append(out, "did not run: "+shown(strings.Join(s, ", "), maxName))
+	}
+	return out
+}
+
+// changeCounts says how many changes there are of each action.
+func (r Report) changeCounts() string {
+	var parts []string
+	for _, a := range []string{Create, Update, Delete} {
+		n := 0
+		for _, c := range r.Changes {
+			if c.Action == a {
+				n++
+			}
+		}
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, a))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// The ANSI attributes that text uses.
+const (
+	bold       = "1"
+	underlined = "4"
+	red        = "31"
+	green      = "32"
+	yellow     = "33"
+	magenta    = "35"
+	cyan       = "36"
+)
+
+func (o *output) paint(attribute, s string) string {
+	if !o.Color {
+		return s
+	}
+	return "\x1b[" + attribute + "m" + s + "\x1b[0m"
+}
+
+func severityColor(s verdict.Severity) string {
+	return [...]string{red, magenta, yellow, cyan}[level(s)]
+}
+
+func (o *output) outcome(v judged) string {
+	oc := outcomeOf(v)
+	return o.paint(map[outcome]string{allowed: green, denied: red, undetermined: magenta}[oc], string(oc))
+}
