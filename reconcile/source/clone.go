@@ -24,6 +24,7 @@ const lockPoll = 25 * time.Millisecond
 //	objects/info/packs       which of them count
 //	refs/gitgate/heads/      what was fetched last, by hash of the branch
 //	refs/gitgate/applied/    what was applied last, by hash of the owner
+//	gitgate.earlier/         what was in force before that, likewise
 //	gitgate.lock, tmp/       the lock, and what is being written under it
 //	gitgate.unused           since when nobody refers to it, see [Cache.Prune]
 type clone struct {

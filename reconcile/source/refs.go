@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,12 @@ const (
 	headRefs    = "heads"
 	appliedRefs = "applied"
 )
+
+// earlierDir holds what was in force before what is applied now.
+const earlierDir = "gitgate.earlier"
+
+// hashLine is the length of a hash with the end of its line.
+const hashLine = 41
 
 // haveSteps bounds how far back ancestors are offered as known.
 const haveSteps = 128
@@ -151,14 +158,60 @@ func (c *clone) setApplied(owner string, h plumbing.Hash) error {
 	}
 	file := c.refFile(appliedRefs, owner)
 	if h == plumbing.ZeroHash {
-		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := errors.Join(removeFile(file), removeFile(c.earlierFile(owner))); err != nil {
 			return err
 		}
 		return syncDir(filepath.Dir(file))
 	}
+	return replaceFile(file, []byte(h.String()+"\n"))
+}
+
+// replaceFile replaces a file so that it outlasts a power failure. Only one writer
+// may be at it.
+func replaceFile(file string, content []byte) error {
 	temp, err := os.OpenFile(file+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	return writeFile(file, temp, []byte(h.String()+"\n"), true)
+	return writeFile(file, temp, content, true)
+}
+
+// earlierFile is no reference: git would complain of one with several hashes.
+func (c *clone) earlierFile(owner string) string {
+	return filepath.Join(c.dir, earlierDir, filepath.Base(c.refFile(appliedRefs, owner)))
+}
+
+// setEarlier replaces the list. It takes no lock, as setApplied.
+func (c *clone) setEarlier(owner string, heads []plumbing.Hash) error {
+	file := c.earlierFile(owner)
+	if err := errors.Join(c.layout(), os.MkdirAll(filepath.Dir(file), 0o700)); err != nil {
+		return err
+	}
+	var list strings.Builder
+	for _, h := range heads[max(0, len(heads)-MaxEarlier):] {
+		list.WriteString(h.String() + "\n")
+	}
+	return replaceFile(file, []byte(list.String()))
+}
+
+// earlier reads what setEarlier wrote; nil for anything else.
+func (c *clone) earlier(owner string) []plumbing.Hash {
+	f, err := os.Open(c.earlierFile(owner))
+	if err != nil {
+		return nil
+	}
+	defer closeQuietly(f)
+	raw, err := io.ReadAll(io.LimitReader(f, MaxEarlier*hashLine+1))
+	if err != nil || len(raw)%hashLine != 0 {
+		return nil
+	}
+	var heads []plumbing.Hash
+	for line := range strings.Lines(string(raw)) {
+		h, ok := parseHash(strings.TrimSuffix(line, "\n"))
+		if !ok {
+			return nil
+		}
+		heads = append(heads, h)
+	}
+	return heads
 }

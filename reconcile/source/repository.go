@@ -344,7 +344,8 @@ func (r *Repository) Objects(ctx context.Context) (*Objects, error) {
 
 // SetApplied remembers, beyond restarts and power failures, which commit an
 // owner has applied. The owner is any text that names one user of the clone,
-// such as "namespace/name". The zero hash forgets.
+// such as "namespace/name". The zero hash forgets, what [Repository.SetEarlier]
+// remembers as well.
 func (r *Repository) SetApplied(owner string, h plumbing.Hash) error {
 	return wrap("store", r.URL(), r.secrets, r.clone.setApplied(owner, h))
 }
@@ -356,3 +357,16 @@ func (r *Repository) Applied(owner string) (plumbing.Hash, error) {
 	h, err := r.clone.applied(owner)
 	return h, wrap("store", r.URL(), r.secrets, err)
 }
+
+// MaxEarlier bounds what SetEarlier remembers.
+const MaxEarlier = 16
+
+// SetEarlier remembers, as [Repository.SetApplied] does, which commits of an owner
+// were in force before the one that is. Of more than [MaxEarlier] the last stay.
+func (r *Repository) SetEarlier(owner string, heads []plumbing.Hash) error {
+	return wrap("store", r.URL(), r.secrets, r.clone.setEarlier(owner, heads))
+}
+
+// Earlier returns what SetEarlier remembers, in the same order. It is a hint: where
+// nothing is remembered, or it cannot be read, there is none.
+func (r *Repository) Earlier(owner string) []plumbing.Hash { return r.clone.earlier(owner) }
