@@ -1,0 +1,152 @@
+package schema
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
+	structural "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/defaulting"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/listtype"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
+	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+)
+
+// maxWork bounds the size of an object times that of its schema, in values: what
+// the libraries do is at most proportional to it, and cannot be interrupted.
+const maxWork = 2_000_000_000
+
+// A custom is the compiled schema of a version of a custom resource.
+type custom struct {
+	schema    *structural.Structural
+	size      int // values in the definition
+	validator validation.SchemaValidator
+	rules     *cel.Validator // nil if there is no rule
+	preserve  bool
+	status    bool // is a subresource
+	scale     *apiextensions.CustomResourceSubresourceScale
+}
+
+// validate does what the API server does to an object that is created, in the same
+// order and by the same libraries.
+func (c *custom) validate(ctx context.Context, obj map[string]any) ([]Problem, error) {
+	size, err := measure(obj)
+	var bad *badValue
+	switch {
+	case errors.As(err, &bad):
+		return []Problem{{Message: clean(bad.Error())}}, nil
+	case err != nil:
+		return nil, err
+	case size*c.size > maxWork:
+		return nil, fmt.Errorf("%w: an object of %d values is too much for a schema of %d", ErrUnusable, size, c.size)
+	}
+	problems, err := validateMetadata(obj)
+	if err != nil {
+		return nil, err
+	}
+	obj = runtime.DeepCopyJSON(obj)
+	problems = append(problems, c.coerce(obj)...)
+	if c.status {
+		delete(obj, "status")
+	}
+	for _, err := range c.check(ctx, obj) {
+		problems = append(problems, Problem{Field: clean(err.Field), Message: clean(err.Error())})
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return arrange(problems), nil
+}
+
+// coerce brings obj into the form in which it is validated, and returns what had no
+// place in it.
+func (c *custom) coerce(obj map[string]any) (problems []Problem) {
+	track := structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
+	defaulting.Default(obj, c.schema)
+	if !c.preserve {
+		for _, at := range pruning.PruneWithOptions(obj, c.schema, true, track) {
+			problems = append(problems, unknown(at))
+		}
+		defaulting.PruneNonNullableNullsWithoutDefaults(obj, c.schema)
+	}
+	err, strange := objectmeta.CoerceWithOptions(nil, obj, c.schema, false, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
+	for _, at := range strange {
+		problems = append(problems, unknown(at))
+	}
+	if err != nil {
+		problems = append(problems, Problem{Field: clean(err.Field), Message: clean(err.Error())})
+	}
+	return problems
+}
+
+// check runs the validations of the schema, and its rules if nothing is in their
+// way.
+func (c *custom) check(ctx context.Context, obj map[string]any) field.ErrorList {
+	errs := validation.ValidateCustomResource(nil, obj, c.validator)
+	errs = append(errs, c.checkScale(obj)...)
+	errs = append(errs, objectmeta.Validate(ctx, nil, obj, c.schema, false)...)
+	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, c.schema, obj)...)
+	if c.rules == nil || blocking(errs) {
+		return errs
+	}
+	broken, _ := c.rules.Validate(ctx, nil, c.schema, obj, nil, celconfig.RuntimeCELCostBudget)
+	return append(errs, broken...)
+}
+
+// blocking reports whether the API server would not try rules on an object with
+// these errors.
+func blocking(errs field.ErrorList) bool {
+	for _, err := range errs {
+		switch err.Type {
+		case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+			return true
+		}
+	}
+	return false
+}
+
+// maxReplicas is the most that the scale subresource can tell.
+const maxReplicas = 1<<31 - 1
+
+// checkScale checks the field that the scale subresource reads.
+func (c *custom) checkScale(obj map[string]any) field.ErrorList {
+	if c.scale == nil {
+		return nil
+	}
+	at := field.NewPath(c.scale.SpecReplicasPath)
+	v, ok := lookup(obj, strings.Split(strings.TrimPrefix(c.scale.SpecReplicasPath, "."), "."))
+	if !ok {
+		return nil
+	}
+	n, isInteger := v.(int64)
+	switch {
+	case !isInteger:
+		return field.ErrorList{field.Invalid(at, typeName(v), "must be an integer")}
+	case n < 0:
+		return field.ErrorList{field.Invalid(at, n, "should be a non-negative integer")}
+	case n > maxReplicas:
+		return field.ErrorList{field.Invalid(at, n, fmt.Sprintf("should be less than or equal to %v", int64(maxReplicas)))}
+	}
+	return nil
+}
+
+func lookup(obj map[string]any, path []string) (any, bool) {
+	var v any = obj
+	for _, name := range path {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return nil, false
+		}
+		if v, ok = m[name]; !ok {
+			return nil, false
+		}
+	}
+	return v, true
+}

@@ -1,0 +1,48 @@
+package schema
+
+import "fmt"
+
+// A badValue is one that cannot stand in an unstructured object.
+type badValue struct{ why string }
+
+func (e *badValue) Error() string { return e.why }
+
+// bytesPerValue is how much text counts as one more value.
+const bytesPerValue = 64
+
+// measure counts the values in v, long texts for more than one. It fails if v is
+// nested too deep or holds what JSON cannot.
+func measure(v any) (int, error) { return measureAt(v, 0) }
+
+func measureAt(v any, depth int) (n int, err error) {
+	if depth > maxDepth {
+		return 0, &badValue{fmt.Sprintf("the object is nested deeper than %d levels", maxDepth)}
+	}
+	switch v := v.(type) {
+	case nil, bool, int64, float64:
+		return 1, nil
+	case string:
+		return 1 + len(v)/bytesPerValue, nil
+	case map[string]any:
+		n = 1
+		for name, e := range v {
+			m, err := measureAt(e, depth+1)
+			if err != nil {
+				return 0, err
+			}
+			n += m + len(name)/bytesPerValue
+		}
+		return n, nil
+	case []any:
+		n = 1
+		for _, e := range v {
+			m, err := measureAt(e, depth+1)
+			if err != nil {
+				return 0, err
+			}
+			n += m
+		}
+		return n, nil
+	}
+	return 0, &badValue{fmt.Sprintf("the object holds a %T, which JSON has no word for", v)}
+}

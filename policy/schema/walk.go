@@ -1,0 +1,295 @@
+package schema
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"gitgate.dev/gitgate/policy/desired"
+)
+
+// validateBuiltin checks an object of a built-in kind.
+func validateBuiltin(k *builtin, obj map[string]any) []Problem {
+	var steps [32]desired.Step
+	w := walker{path: steps[:0], status: k.Status}
+	w.value(k.node, obj)
+	if len(w.problems) > MaxProblems { // say the same ones every time
+		w = walker{path: steps[:0], status: k.Status, sorted: true}
+		w.value(k.node, obj)
+	}
+	return arrange(w.problems)
+}
+
+// A walker checks a value against a node, and tracks where it is.
+type walker struct {
+	path     desired.Path
+	problems []Problem
+	// status says that a write to the object ignores its status, so that nothing
+	// in there is required.
+	status bool
+	// sorted makes the order of the walk, and so what it stops at, predictable.
+	sorted bool
+}
+
+// full reports whether enough was found.
+func (w *walker) full() bool { return len(w.problems) > MaxProblems }
+
+func (w *walker) enter(field string) { w.path = append(w.path, desired.Step{Field: field}) }
+func (w *walker) enterItem(i int)    { w.path = append(w.path, desired.Step{Index: i}) }
+func (w *walker) leave()             { w.path = w.path[:len(w.path)-1] }
+
+func (w *walker) add(p Problem) {
+	if !w.full() {
+		w.problems = append(w.problems, p)
+	}
+}
+
+// wrong reports that the value here is not of the shape.
+func (w *walker) wrong(v any, s shape) {
+	w.add(mistyped(w.path.String(), v, shapeNames[s]))
+}
+
+// refuse reports a value of the right type that is not good.
+func (w *walker) refuse(v any, why string) {
+	at := w.path.String()
+	w.add(Problem{Field: at, Message: fmt.Sprintf("%s: Invalid value: %s: %s", at, describe(v), why)})
+}
+
+// value checks v. Null stands for the absence of a value.
+func (w *walker) value(n *node, v any) {
+	if v == nil || n.shape == anything || w.full() {
+		return
+	}
+	if len(w.path) > maxDepth {
+		w.refuse(v, fmt.Sprintf("must not be nested deeper than %d levels", maxDepth))
+		return
+	}
+	switch n.shape {
+	case object, mapping, freeform:
+		m, ok := v.(map[string]any)
+		if !ok {
+			w.wrong(v, n.shape)
+			return
+		}
+		w.fields(n, m)
+	case list:
+		l, ok := v.([]any)
+		if !ok {
+			w.wrong(v, n.shape)
+			return
+		}
+		w.items(n, l)
+	case text:
+		s, ok := v.(string)
+		if !ok {
+			w.wrong(v, n.shape)
+		} else if n.form != nil {
+			if err := n.form(s); err != nil {
+				w.refuse(v, err.Error())
+			}
+		}
+	default:
+		w.scalar(n, v)
+	}
+}
+
+func (w *walker) scalar(n *node, v any) {
+	var why string
+	ok := true
+	switch n.shape {
+	case boolean:
+		_, ok = v.(bool)
+	case integer32, integer64:
+		ok, why = checkInteger(v, n.shape == integer32)
+	case number:
+		_, ok = asFloat(v)
+	case intOrString:
+		if _, isText := v.(string); !isText {
+			ok, why = checkInteger(v, true)
+		}
+	case quantity:
+		ok, why = checkQuantity(v)
+	}
+	switch {
+	case why != "":
+		w.refuse(v, why)
+	case !ok:
+		w.wrong(v, n.shape)
+	}
+}
+
+// fields checks what an object holds.
+func (w *walker) fields(n *node, m map[string]any) {
+	if n.shape == freeform {
+		return
+	}
+	if w.sorted {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			w.field(n, name, m[name])
+		}
+	} else {
+		for name, v := range m {
+			w.field(n, name, v)
+		}
+	}
+	if w.ignored() {
+		return
+	}
+	for _, name := range n.required {
+		if m[name] == nil {
+			w.enter(name)
+			w.add(required(w.path.String()))
+			w.leave()
+		}
+	}
+}
+
+// ignored reports whether the server drops what is here.
+func (w *walker) ignored() bool {
+	return w.status && len(w.path) > 0 && w.path[0].Field == "status"
+}
+
+func (w *walker) field(n *node, name string, v any) {
+	elem := n.elem
+	if n.shape == object {
+		var known bool
+		if elem, known = n.fields[name]; !known {
+			w.enter(name)
+			w.add(unknown(w.path.String()))
+			w.leave()
+			return
+		}
+	}
+	if v == nil || elem.shape == anything || elem.shape == text && elem.form == nil && isText(v) {
+		return
+	}
+	w.enter(name)
+	w.value(elem, v)
+	w.leave()
+}
+
+func isText(v any) bool {
+	_, ok := v.(string)
+	return ok
+}
+
+// items checks a list: each item, and that those of a keyed list or a set differ.
+func (w *walker) items(n *node, l []any) {
+	var seen seen
+	for i, v := range l {
+		if w.full() {
+			return
+		}
+		w.enterItem(i)
+		switch {
+		case v == nil && (n.keys != nil || n.set || n.elem.shape == object):
+			w.wrong(v, n.elem.shape)
+		case n.keys != nil:
+			w.value(n.elem, v)
+			w.keyed(n, v, &seen)
+		default:
+			w.value(n.elem, v)
+			if n.set && !seen.add(identity(v)) {
+				at := w.path.String()
+				w.add(Problem{Field: at, Message: at + ": Duplicate value: " + describe(v)})
+			}
+		}
+		w.leave()
+	}
+}
+
+// identity tells the scalars of a set apart.
+func identity(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return "\x00" + describe(v)
+}
+
+// keyed checks that an item of a keyed list has all its keys and is alone in that.
+func (w *walker) keyed(n *node, item any, seen *seen) {
+	m, ok := item.(map[string]any)
+	if !ok {
+		return // said already
+	}
+	var id string
+	for i, k := range n.keys {
+		v := m[k.name]
+		if v == nil {
+			v = k.fallback
+		}
+		switch v := v.(type) {
+		case nil:
+			if !slices.Contains(n.elem.required, k.name) || w.ignored() {
+				w.enter(k.name)
+				w.add(required(w.path.String()))
+				w.leave()
+			}
+			return
+		case string:
+			if len(n.keys) == 1 {
+				id = v
+				continue
+			}
+			id += strconv.Itoa(i) + strconv.Quote(v)
+		case map[string]any, []any:
+			return // said already
+		default:
+			id += fmt.Sprintf("%d\x00%v", i, v)
+		}
+	}
+	if !seen.add(id) {
+		at := w.path.String()
+		w.add(Problem{Field: at, Message: at + ": Duplicate value: " + w.keysOf(n, m)})
+	}
+}
+
+// keysOf shows the keys of an item, as field.Duplicate does.
+func (w *walker) keysOf(n *node, m map[string]any) string {
+	out := "{"
+	for i, k := range n.keys {
+		v := m[k.name]
+		if v == nil {
+			v = k.fallback
+		}
+		if i > 0 {
+			out += ","
+		}
+		if s, ok := v.(string); ok {
+			v = strconv.Quote(short(s))
+		}
+		out += fmt.Sprintf("%q:%v", k.name, v)
+	}
+	return out + "}"
+}
+
+// A seen remembers what a list held so far: short lists without a map.
+type seen struct {
+	few  []string
+	many map[string]struct{}
+}
+
+const fewItems = 16
+
+// add reports whether id is new.
+func (s *seen) add(id string) bool {
+	if s.many == nil && len(s.few) < fewItems {
+		if slices.Contains(s.few, id) {
+			return false
+		}
+		s.few = append(s.few, id)
+		return true
+	}
+	if s.many == nil {
+		s.many = map[string]struct{}{}
+		for _, id := range s.few {
+			s.many[id] = struct{}{}
+		}
+	}
+	if _, ok := s.many[id]; ok {
+		return false
+	}
+	s.many[id] = struct{}{}
+	return true
+}
