@@ -35,7 +35,21 @@ type resolver struct {
 	cached   client.Reader // GitSyncs, TrustPolicies, PolicySets
 	direct   client.Reader // Secrets and ConfigMaps, which are not cached
 	system   string        // our own namespace
+	lenient  bool          // credentials may be missing
 	versions []string
+}
+
+// Resolve reads what a GitSync refers to, by the same rules as the reconciler, for
+// a check outside of the cluster. reader holds the objects; system is gitgate's own
+// namespace. Credentials that only the cluster has (decryption keys and pull
+// secrets) may be missing. An [*InputError] is the fault of one of the objects.
+func Resolve(ctx context.Context, reader client.Reader, system string, sync *v1alpha1.GitSync) (Inputs, error) {
+	r := resolver{cached: reader, direct: reader, system: system, lenient: true}
+	in, _, err := r.resolve(ctx, sync)
+	if s, ok := asSpecError(err); ok {
+		return in, &InputError{Reason: s.reason, Err: s}
+	}
+	return in, err
 }
 
 // resolve returns the inputs and a fingerprint that changes when any of them does.
@@ -53,7 +67,8 @@ func (r *resolver) resolve(ctx context.Context, sync *v1alpha1.GitSync) (Inputs,
 	}
 	if d := sync.Spec.Decryption; d != nil {
 		var err error
-		if in.DecryptionKeys, err = r.secret(ctx, "spec.decryption.secretRef", sync.Namespace, d.SecretRef.Name); err != nil {
+		in.DecryptionKeys, err = r.secret(ctx, "spec.decryption.secretRef", sync.Namespace, d.SecretRef.Name)
+		if err != nil && !r.excused(err) {
 			return in, "", err
 		}
 	}
@@ -157,6 +172,9 @@ func (r *resolver) pullSecrets(ctx context.Context, in *Inputs) error {
 	for _, ref := range in.Trust.Spec.Images.PullSecrets {
 		var s corev1.Secret
 		if err := r.direct.Get(ctx, types.NamespacedName{Namespace: r.system, Name: ref.Name}, &s); err != nil {
+			if r.excused(err) {
+				continue
+			}
 			return notFound(err, verdict.RegistryUnavailable, "TrustPolicy %s, images.pullSecrets: Secret %s/%s", in.Trust.Name, r.system, ref.Name)
 		}
 		r.note("Secret", &s, s.ResourceVersion)
@@ -206,6 +224,12 @@ func (r *resolver) secret(ctx context.Context, field, namespace, name string) (m
 	}
 	r.note("Secret", &s, s.ResourceVersion)
 	return s.Data, nil
+}
+
+// excused reports whether credentials may go without an object that is not there.
+func (r *resolver) excused(err error) bool {
+	_, missing := asSpecError(err)
+	return r.lenient && (missing || apierrors.IsNotFound(err))
 }
 
 func (r *resolver) configMap(ctx context.Context, field, namespace, name string) (map[string]string, error) {

@@ -29,6 +29,8 @@ type gates struct {
 	imageCache string
 	// recallTags lets tags stand for what they stood for while a registry is down.
 	recallTags bool
+	// pre makes the gates of a check before the merge; nil makes those of the cluster.
+	pre *precheck
 	// compiled are the rules of PolicySets, for all GitSyncs that use them.
 	compiled compilations
 
@@ -53,6 +55,9 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 	if images.Keychain, err = pullKeychain(in.PullSecrets); err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
+	if g.pre != nil {
+		g.pre.images(&images, in)
+	}
 	imageVerifier, err := image.NewVerifier(images)
 	if err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
@@ -68,7 +73,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		}
 	}
 	spec := in.Sync.Spec
-	made, err := gate.New(gate.Config{
+	config := gate.Config{
 		Commits: commitVerifier,
 		Renderer: renderer{render.Options{
 			Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
@@ -79,7 +84,11 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
-	})
+	}
+	if local, ok := cluster.(*localStage); ok {
+		g.pre.adapt(&config, local)
+	}
+	made, err := gate.New(config)
 	if err != nil { // the extractors, for no stage is missing
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
@@ -114,14 +123,17 @@ func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.
 			}
 		}
 	}
-	return e.engine.Evaluate(ctx, policy.Input{
+	out := policy.Input{
 		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
 		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Images: images,
-		Commit: &policy.Commit{
+	}
+	if in.Commit.Hash != "" {
+		out.Commit = &policy.Commit{
 			SHA: in.Commit.Hash, Author: in.Commit.Author.String(), Message: in.Commit.Message,
 			Signers: in.Commit.Signers, Paths: in.Paths,
-		},
-	})
+		}
+	}
+	return e.engine.Evaluate(ctx, out)
 }
 
 // secretKeeper adapts package secrets to the gate. Without keys it opens nothing.

@@ -40,8 +40,11 @@ func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 // overBudget compares what is deleted with what may be. The inventory comes from
 // the status, which anybody may have written: it counts for no more than there is.
 func (a *admission) overBudget() []verdict.Finding {
-	commit := a.tree.Commit()
+	commit := a.commit()
 	inventory := min(a.req.Inventory, len(a.objects)+len(a.dropped))
+	if a.req.Inventory == AsPrevious {
+		inventory = len(a.req.Previous)
+	}
 	budget := max(a.gate.cfg.DeletionBudget(inventory), approvedDeletions(commit.Message))
 	if len(a.dropped) <= budget {
 		return nil

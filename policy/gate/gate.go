@@ -39,6 +39,10 @@ type Config struct {
 	// Parallel bounds how many objects and images are judged at once. Zero
 	// means eight.
 	Parallel int
+	// Thorough runs every stage, whatever the former ones found, so that a person
+	// learns everything at once. Nothing else about the decision changes: what
+	// refuses refuses, and the cluster is not asked about a refused revision.
+	Thorough bool
 	// Progress, when set, is called as each stage begins.
 	Progress func(verdict.Stage)
 }
@@ -87,9 +91,21 @@ type Request struct {
 	// PreviousTree is the tree of the last applied commit, for a process that has
 	// not rendered it yet. It is used only when Previous is nil.
 	PreviousTree fs.FS
-	// Inventory counts the objects that are applied now.
+	// JudgedBefore says that the objects of the last applied release passed the
+	// rules that are in force now, with the commit that brought them: those that
+	// are as they were are not judged by the rules again.
+	JudgedBefore bool
+	// Unverified is what a thorough gate looks at when the commits are not verified.
+	// With no head commit it is a work tree that nobody committed yet. The gate
+	// ignores it otherwise, and never releases anything of it.
+	Unverified fs.FS
+	// Inventory counts the objects that are applied now. [AsPrevious] is as many as
+	// the last applied release declared.
 	Inventory int
 }
+
+// AsPrevious is the inventory where no cluster tells another one.
+const AsPrevious = -1
 
 var admitStages = []verdict.Stage{
 	verdict.StageCommit, verdict.StageRender, verdict.StageImage,
@@ -123,8 +139,9 @@ type admission struct {
 	stage verdict.Stage
 	start time.Time
 
-	tree    *commit.Tree
-	objects []Object // as rendered, images pinned in place after the image stage
+	tree    fs.FS
+	proven  *commit.Tree // tree, if its commits are verified
+	objects []Object     // as rendered, images pinned in place after the image stage
 	judged  []*judged
 	changed []string // paths that the commits change
 	dropped []Object // what would be deleted, also if only to be made anew
@@ -138,9 +155,13 @@ func (a *admission) begin(s verdict.Stage) {
 }
 
 func (a *admission) end(fs ...verdict.Finding) bool {
+	return a.out.Stage(a.stage, a.start, a.completed(fs)...)
+}
+
+func (a *admission) completed(fs []verdict.Finding) []verdict.Finding {
 	fs = bounded(fs)
 	a.locate(fs)
-	return a.out.Stage(a.stage, a.start, fs...)
+	return fs
 }
 
 // maxFindings bounds the findings of one stage. A verdict is logged and shown.
@@ -201,17 +222,26 @@ func panicSite(p any) string {
 }
 
 func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
-	if !a.verify(ctx) || !a.render(ctx) {
+	ok := a.verify(ctx)
+	if a.tree == nil {
+		return nil, a.out.Verdict()
+	}
+	rendered := a.render(ctx)
+	if ok = ok && rendered; !ok && !a.gate.cfg.Thorough {
 		return nil, a.out.Verdict()
 	}
 	imagesOK := a.images(ctx)
 	policyOK := a.policies(ctx)
 	plain, secretsOK := a.secrets(ctx)
-	if !imagesOK || !policyOK || !secretsOK {
+	if !ok || !imagesOK || !policyOK || !secretsOK {
+		if rendered && a.gate.cfg.Thorough {
+			a.stage = verdict.StagePolicy // of which the deletions are a part
+			a.out.Add(a.completed(a.deletions(ctx))...)
+		}
 		return nil, a.out.Verdict()
 	}
 	c := &Candidate{
-		revision: a.req.Revision, commit: a.tree.Commit(),
+		revision: a.req.Revision, commit: a.proven.Commit(),
 		objects: plain, declared: a.objects, images: a.evidence(),
 	}
 	a.begin(verdict.StageApply)
@@ -230,8 +260,19 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 	return &Release{candidate: *c}, v
 }
 
+// verify proves the commits. Whatever else may be looked at, a stage that refuses
+// leaves the revision refused.
 func (a *admission) verify(ctx context.Context) bool {
 	a.begin(verdict.StageCommit)
+	if a.gate.cfg.Thorough {
+		a.tree = a.req.Unverified
+		if a.req.Commit.Head.IsZero() && a.tree != nil {
+			return a.end(verdict.Finding{
+				Reason: verdict.UnsignedCommit, Severity: verdict.Undetermined,
+				Message: "the work tree is not committed: what is said of it counts once somebody has signed it",
+			})
+		}
+	}
 	tree, report := a.gate.cfg.Commits.Verify(ctx, a.req.Commit)
 	findings := commitFindings(report)
 	if tree == nil && len(findings) == 0 {
@@ -240,8 +281,19 @@ func (a *admission) verify(ctx context.Context) bool {
 			Message: "the commit stage gave neither a tree nor a reason",
 		})
 	}
-	a.tree = tree
-	return a.end(findings...) && tree != nil
+	if a.end(findings...) && tree != nil {
+		a.tree, a.proven = tree, tree
+		return true
+	}
+	return false
+}
+
+// commit is what is known of the head commit: nothing if it is not verified.
+func (a *admission) commit() commit.Info {
+	if a.proven == nil {
+		return commit.Info{}
+	}
+	return a.proven.Commit()
 }
 
 func (a *admission) render(ctx context.Context) bool {

@@ -42,6 +42,9 @@ func (a *admission) policies(ctx context.Context) bool {
 	for i, j := range a.judged {
 		object := a.objects[i]
 		old := previous[object.key()]
+		if a.req.JudgedBefore && old == j.rendered.Unstructured {
+			continue
+		}
 		if j.policyJudged && (old == object.Unstructured || !a.gate.cfg.Policies.ReadsContext()) {
 			mu.Lock()
 			findings = append(findings, j.policy...)
@@ -67,8 +70,8 @@ func (a *admission) policies(ctx context.Context) bool {
 
 // readChanged lists the changed paths for rules that may ask for them.
 func (a *admission) readChanged() (err error) {
-	if a.gate.cfg.Policies.ReadsContext() {
-		a.changed, err = a.tree.Changed()
+	if a.proven != nil && a.gate.cfg.Policies.ReadsContext() {
+		a.changed, err = a.proven.Changed()
 	}
 	return err
 }
@@ -108,7 +111,7 @@ func (a *admission) evaluate(ctx context.Context, at Object, in PolicyInput, obj
 		return fail(err.Error())
 	}
 	in.ID, in.Source = at.ID(), at.Source
-	in.Commit, in.Paths = a.tree.Commit(), a.changed
+	in.Commit, in.Paths = a.commit(), a.changed
 	return a.gate.cfg.Policies.Evaluate(ctx, in)
 }
 

@@ -97,6 +97,9 @@ func secretFinding(err error) verdict.Finding {
 	var known *SecretError
 	if errors.As(err, &known) {
 		f.Reason, f.Field, f.Message = known.Reason, known.Field, known.Message
+		if known.Undetermined {
+			f.Severity = verdict.Undetermined
+		}
 	}
 	return f
 }

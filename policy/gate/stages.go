@@ -85,6 +85,8 @@ type SecretError struct {
 	Field string
 	// Message is one line without secrets.
 	Message string
+	// Undetermined means that nothing is wrong as far as could be seen.
+	Undetermined bool
 }
 
 func (e *SecretError) Error() string { return e.Message }

@@ -24,6 +24,17 @@ func NewBuilder(revision string, due ...Stage) *Builder {
 // Objects records how many objects were judged.
 func (b *Builder) Objects(n int) { b.objects = n }
 
+// Add records findings of stages, without saying that any of them ran to its end.
+// One without a severity is completed to [Deny].
+func (b *Builder) Add(findings ...Finding) {
+	for _, f := range findings {
+		if f.Severity == "" {
+			f.Severity = Deny
+		}
+		b.findings = append(b.findings, f)
+	}
+}
+
 // Stage records that a stage ran since start, with what it found. It reports
 // whether the stage passed, which is whether nothing that it found blocks. A
 // finding without a stage or severity is completed to this stage and [Deny].
@@ -33,13 +44,9 @@ func (b *Builder) Stage(s Stage, start time.Time, findings ...Finding) bool {
 		if f.Stage == "" {
 			f.Stage = s
 		}
-		if f.Severity == "" {
-			f.Severity = Deny
-		}
-		if f.Severity.Blocks() {
+		if b.Add(f); b.findings[len(b.findings)-1].Severity.Blocks() {
 			status = Failed
 		}
-		b.findings = append(b.findings, f)
 	}
 	b.results = append(b.results, StageResult{Stage: s, Status: status, Elapsed: time.Since(start)})
 	return status == Passed

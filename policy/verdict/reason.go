@@ -101,7 +101,9 @@ const (
 
 // Reasons of the apply stage.
 const (
-	DryRunRejected    Reason = "DryRunRejected"
+	DryRunRejected Reason = "DryRunRejected"
+	// DryRunSkipped says that no API server was asked.
+	DryRunSkipped     Reason = "DryRunSkipped"
 	Conflict          Reason = "Conflict"
 	HealthCheckFailed Reason = "HealthCheckFailed"
 )

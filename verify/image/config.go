@@ -59,6 +59,8 @@ type Config struct {
 	// signatures in CacheDir, as always. It is for those who have to go on with what
 	// was verified before; whoever decides about something new has to ask.
 	RecallTags bool
+	// Offline asks no registry: what CacheDir does not prove is undetermined.
+	Offline bool
 }
 
 // A Rule says whose signature counts for some repositories. It has either

@@ -36,6 +36,7 @@ type network struct {
 	keychain authn.Keychain
 	tokens   map[string][]string
 	loopback bool
+	offline  bool
 	limits   Limits
 }
 
@@ -72,6 +73,7 @@ func newNetwork(c Config, limits Limits) (*network, error) {
 		keychain: c.Keychain,
 		tokens:   make(map[string][]string),
 		loopback: c.LoopbackHTTP,
+		offline:  c.Offline,
 		limits:   limits,
 	}
 	for registry, hosts := range knownTokenHosts {
@@ -104,6 +106,9 @@ type client struct {
 
 // open makes the handshake with the repository's registry.
 func (n *network) open(ctx context.Context, r reference) (*client, error) {
+	if n.offline {
+		return nil, &refusedError{what: "the registry is not asked in an offline run"}
+	}
 	repository, err := r.repository()
 	if err != nil {
 		return nil, &refusedError{what: err.Error()}

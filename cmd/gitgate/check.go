@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/report"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/render"
+	"gitgate.dev/gitgate/verify/commit"
+)
+
+// checkOptions are the flags of `gitgate check`.
+type checkOptions struct {
+	rangeOptions
+	keys     []string
+	offline  bool
+	cacheDir string
+	all      bool
+	outputs  []string
+	failOn   string
+}
+
+func newCheckCommand() *cobra.Command {
+	var o checkOptions
+	cmd := &cobra.Command{
+		Use:   "check -c CONFIG",
+		Short: "Judge a branch as the cluster will once it is merged",
+		Long: `Check runs the gate of the reconciler on commits that are not merged yet: who
+signed them, what they render to, the images, the policies, the secrets, and what
+would be deleted. All stages run, whatever the former ones found.
+
+The configuration is what judges in the cluster, in the same YAML: GitSyncs,
+TrustPolicies, PolicySets, and the ConfigMaps and Secrets that they refer to, in
+files and directories, or as REV:PATH in the repository, or read from a cluster.
+Take it from where the branch to judge cannot change it.
+
+Base is what is in force: --base, or what the cluster applied last, or the branch
+of the GitSync at the remote origin. The commits that head adds to it are judged,
+and the objects that differ; with --all every object. Without base all is judged
+from the commit that the TrustPolicy pins.
+
+What cannot be decided is said, and undetermined: encrypted files without keys
+(--keys, SOPS_AGE_KEY_FILE or SOPS_AGE_KEY), registries with --offline, a kind
+whose schema is not known, a work tree that nobody has signed.
+
+Outputs are given as FORMAT or FORMAT=FILE and may be repeated. Formats are
+` + strings.Join(report.Formats(), ", ") + `.
+
+Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
+		Example: `  # what would the cluster say to this branch?
+  gitgate check -c gitgate/
+
+  # in CI: configuration of the protected branch, and a report for code scanning
+  gitgate check -c origin/main:gitgate --base origin/main -o text -o sarif=gitgate.sarif
+
+  # before committing
+  gitgate check -c gitgate/ --worktree --offline --fail-on deny
+
+  # with the configuration that is in force
+  gitgate check --from-cluster --gitsync team-shop/shop`,
+		GroupID: "gates",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	o.rangeOptions.flags(cmd)
+	f := cmd.Flags()
+	f.StringArrayVar(&o.keys, "keys", nil, "`FILE` with age identities or armored OpenPGP private keys, to decrypt and check integrity; may be repeated")
+	f.BoolVar(&o.offline, "offline", false, "ask no registry: images that the cache does not prove are undetermined")
+	f.StringVar(&o.cacheDir, "cache-dir", "", "`DIR` to keep signatures of images in between runs; what is read from it is verified again")
+	f.BoolVar(&o.all, "all", false, "judge every object by the policies, not only those that differ from base")
+	f.StringArrayVarP(&o.outputs, "output", "o", []string{"text"}, "`FORMAT[=FILE]`; may be repeated")
+	f.StringVar(&o.failOn, "fail-on", string(verdict.Undetermined), "the least that fails: deny, undetermined or warn")
+	_ = cmd.MarkFlagFilename("keys", "agekey", "txt", "asc") // these fail for flags that do not exist alone
+	_ = cmd.MarkFlagDirname("cache-dir")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(report.Formats(), cobra.ShellCompDirectiveDefault))
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"deny", "undetermined", "warn"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (o *checkOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
+	if !slices.Contains([]string{"deny", "undetermined", "warn"}, o.failOn) {
+		return fmt.Errorf("--fail-on %s: use deny, undetermined or warn", o.failOn)
+	}
+	outputs, err := openOutputs(o.outputs, stdout)
+	if err != nil {
+		return err
+	}
+	defer outputs.discard()
+	judged, err := o.judge(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	defer judged.close()
+	if err := outputs.write(judged.report); err != nil {
+		return err
+	}
+	return o.exit(judged.report)
+}
+
+// exit turns the report into an exit code.
+func (o *checkOptions) exit(r report.Report) error {
+	warned := slices.ContainsFunc(r.Verdicts, func(n report.Named) bool {
+		return slices.ContainsFunc(n.Verdict.Findings, func(f verdict.Finding) bool { return f.Severity == verdict.Warn })
+	})
+	switch {
+	case !r.Allowed() && !r.Undetermined(), warned && o.failOn == string(verdict.Warn):
+		return denied()
+	case !r.Allowed() && o.failOn != string(verdict.Deny):
+		return undetermined()
+	}
+	return nil
+}
+
+// A checked is the outcome of a check.
+type checked struct {
+	report report.Report
+	stages []*localStage // of each verdict
+	close  func()
+}
+
+// judge runs the gate of every GitSync.
+func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, error) {
+	quiet()
+	repo, err := openGitRepository(o.repo)
+	if err != nil {
+		return nil, err
+	}
+	config, syncs, err := o.configuration(ctx, repo)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := checkKeys(o.keys)
+	if err != nil {
+		return nil, err
+	}
+	c := &checker{
+		options: o, repo: repo, config: config, progress: progressTo(stderr),
+		gates: &gates{
+			renders: render.NewCache(renderCacheBytes), system: o.namespace, loopbackHTTP: o.loopbackHTTP,
+			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{},
+			pre: &precheck{keys: keys, offline: o.offline},
+		},
+	}
+	out := &checked{report: report.Report{Version: version}, close: func() {}}
+	for _, sync := range syncs {
+		if err := c.check(ctx, sync, out); err != nil {
+			return nil, fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, err)
+		}
+	}
+	return out, nil
+}
+
+// A checker runs gates on one repository.
+type checker struct {
+	options  *checkOptions
+	repo     *gitRepository
+	config   client.Reader
+	gates    *gates
+	progress progress
+}
+
+// check judges the repository for one GitSync.
+func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checked) error {
+	name := sync.Namespace + "/" + sync.Name
+	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync)
+	if err != nil {
+		return reasoned(err)
+	}
+	r, err := c.options.open(ctx, c.repo, sync)
+	if err != nil {
+		return err
+	}
+	former := out.close
+	out.close = func() { former(); r.close() }
+	local := &localStage{prune: sync.PruneEnabled(), progress: c.progress.of(name)}
+	g, err := c.gates.Gate(ctx, in, local)
+	if err != nil {
+		return reasoned(err)
+	}
+	req := gate.Request{
+		Revision: r.revision(sync.Spec.Ref.Branch), Unverified: r.files,
+		PreviousTree: r.former, JudgedBefore: !c.options.all, Inventory: gate.AsPrevious,
+		Commit: commit.Request{Objects: c.repo.objects, Head: r.head, Base: r.base},
+	}
+	_, v := g.Admit(ctx, req)
+	c.progress.end()
+	if r.note != "" {
+		v = extended(v, verdict.Finding{Stage: verdict.StageCommit, Reason: verdict.NonFastForward, Severity: verdict.Info, Message: r.note})
+	}
+	v = extended(v, recipients(r.files, local.head)...)
+	out.report.Verdicts = append(out.report.Verdicts, report.Named{Name: name, Verdict: v})
+	if passed(v, verdict.StageRender) {
+		out.report.Changes = append(out.report.Changes, local.changes()...)
+	}
+	out.report.Files = r.files
+	out.stages = append(out.stages, local)
+	return nil
+}
+
+// passed reports whether a stage passed.
+func passed(v verdict.Verdict, s verdict.Stage) bool {
+	return slices.ContainsFunc(v.Stages, func(r verdict.StageResult) bool { return r.Stage == s && r.Status == verdict.Passed })
+}
+
+// reasoned puts the reason before an error of the configuration.
+func reasoned(err error) error {
+	var known *reconcile.InputError
+	if errors.As(err, &known) {
+		return fmt.Errorf("%s: %s", known.Reason, strings.ReplaceAll(known.Error(), "\n", "; "))
+	}
+	return err
+}
+
+// extended adds to a verdict what stages found that only run before the merge.
+func extended(v verdict.Verdict, found ...verdict.Finding) verdict.Verdict {
+	v.Findings = append(slices.Clone(v.Findings), found...)
+	v.Stages = slices.Clone(v.Stages)
+	for i, s := range v.Stages {
+		if slices.ContainsFunc(found, func(f verdict.Finding) bool { return f.Stage == s.Stage && f.Severity.Blocks() }) {
+			v.Stages[i].Status = verdict.Failed
+		}
+	}
+	verdict.Sort(v.Findings)
+	return v
+}
+
+// A progress tells a person at a terminal what takes so long. The zero value tells
+// nobody.
+type progress struct{ to io.Writer }
+
+func progressTo(w io.Writer) progress {
+	if f, ok := w.(interface{ Fd() uintptr }); ok && term.IsTerminal(int(f.Fd())) {
+		return progress{to: w}
+	}
+	return progress{}
+}
+
+func (p progress) of(name string) func(verdict.Stage) {
+	if p.to == nil {
+		return nil
+	}
+	return func(s verdict.Stage) { fmt.Fprintf(p.to, "\r\x1b[Kchecking %s: %s …", printable(name), s) }
+}
+
+func (p progress) end() {
+	if p.to != nil {
+		fmt.Fprint(p.to, "\r\x1b[K")
+	}
+}
