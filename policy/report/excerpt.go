@@ -141,11 +141,17 @@ func fault(line, field string) (column, width int) {
 		field = field[i+1:]
 	}
 	key, _, _ := strings.Cut(field, "[")
-	if key != "" && len(key) <= maxName {
-		pattern := regexp.MustCompile(`(?:^|[\s{,"'-])(` + regexp.QuoteMeta(key) + `)["']?\s*:`)
-		if m := pattern.FindStringSubmatchIndex(line); m != nil {
-			return columns(line[:m[2]]), columns(key)
+	for from := 0; key != ""; {
+		i := strings.Index(line[from:], key)
+		if i < 0 {
+			break
 		}
+		start, end := from+i, from+i+len(key)
+		after := strings.TrimLeft(strings.TrimLeft(line[end:], `"'`), " ")
+		if (start == 0 || strings.IndexByte(" {,\"'-", line[start-1]) >= 0) && strings.HasPrefix(after, ":") {
+			return columns(line[:start]), columns(key)
+		}
+		from = end
 	}
 	text := strings.TrimLeft(line, " -")
 	if text == "" {

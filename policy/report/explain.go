@@ -21,7 +21,7 @@ type Explanation struct {
 	Meaning string
 	// Why says which attack or outage the refusal prevents.
 	Why string
-	// Next is one line: what to do first.
+	// Next is one line: what to do first. Commands stand in backticks.
 	Next string
 	// Fix says what to do, with commands or YAML.
 	Fix string

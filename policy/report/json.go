@@ -68,8 +68,8 @@ func (o *output) marshal(value any) []byte {
 	return escapeHidden(data)
 }
 
-// escapeHidden writes the characters that encoding/json passes on and that could
-// confuse a terminal as \u escapes. The value stays the same.
+// escapeHidden writes what encoding/json passes on and what a terminal or a CI
+// system's log would act on as \u escapes. The value stays the same.
 func escapeHidden(data []byte) []byte {
 	const hex = "0123456789abcdef"
 	var out []byte
@@ -89,8 +89,8 @@ func escapeHidden(data []byte) []byte {
 		}
 		i += n
 	}
-	if out == nil {
-		return data
+	if out = append(out, data[done:]...); !commandMarks.Match(out) {
+		return out
 	}
-	return append(out, data[done:]...)
+	return commandMarks.ReplaceAllFunc(out, func(m []byte) []byte { return append([]byte(`#\u0023`), m[2:]...) })
 }

@@ -13,8 +13,8 @@ var commandMarks = regexp.MustCompile(`(?i)##(vso)?\[`)
 
 // Printable makes a string safe to print in one line of a terminal or of a CI
 // system's log. Control characters, and characters that are invisible or reorder
-// text (Unicode's categories Cc, Cf, Zl and Zp), become a question mark, line
-// breaks and tabs a space. Bytes that are not UTF-8 become U+FFFD. The marks that
+// text (Unicode's categories Cc, Cf, Zl and Zp, and noncharacters at the ends of
+// planes), become a question mark, line breaks and tabs a space. Bytes that are not UTF-8 become U+FFFD. The marks that
 // CI systems take for commands, ##[ and ##vso[, are broken by a space.
 //
 // GitHub Actions also obeys lines that begin with two colons; whoever begins a
@@ -34,7 +34,7 @@ func Printable(s string) string {
 
 // hidden reports whether a character cannot be seen, or changes how others are.
 func hidden(c rune) bool {
-	return c != ' ' && (c < ' ' || c >= 0x7f && unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp))
+	return c < ' ' || c >= 0x7f && (unicode.In(c, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) || c&0xfffe == 0xfffe)
 }
 
 // clip shortens s to at most n bytes, the ellipsis included.

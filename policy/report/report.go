@@ -69,6 +69,13 @@ var formats = []struct {
 }{
 	{"text", writeText},
 	{"json", writeJSON},
+	{"sarif", writeSARIF},
+	{"junit", writeJUnit},
+	{"github", writeGitHub},
+	{"gitlab", writeGitLab},
+	{"azure", writeAzure},
+	{"markdown", writeMarkdown},
+	{"tap", writeTAP},
 }
 
 // Formats lists the formats that [Write] knows.
@@ -152,66 +159,4 @@ func outcomeOf(v judged) outcome {
 		return undetermined
 	}
 	return denied
-}
-
-// An entry is a finding and the index of the verdict that it is of.
-type entry struct {
-	of int
-	verdict.Finding
-}
-
-// entries lists the findings of all verdicts, worst first and otherwise as they
-// stand in their verdicts.
-func (r Report) entries() []entry {
-	var out []entry
-	for i, n := range r.Verdicts {
-		for _, f := range n.Verdict.Findings {
-			out = append(out, entry{i, f})
-		}
-	}
-	slices.SortStableFunc(out, func(a, b entry) int { return cmp.Compare(level(a.Severity), level(b.Severity)) })
-	return out
-}
-
-// severities, worst first.
-var severities = []verdict.Severity{verdict.Deny, verdict.Undetermined, verdict.Warn, verdict.Info}
-
-// level is the place of a severity in severities. What is not known is as bad as
-// a denial.
-func level(s verdict.Severity) int { return max(0, slices.Index(severities, s)) }
-
-// counts holds how many findings there are of each of severities.
-type counts [4]int
-
-func (c *counts) add(findings []verdict.Finding) {
-	for _, f := range findings {
-		c[level(f.Severity)]++
-	}
-}
-
-func (c counts) total() int { return c[0] + c[1] + c[2] + c[3] }
-
-// String lists what is not zero, as in "2 deny, 1 warn".
-func (c counts) String() string {
-	var parts []string
-	for i, s := range severities {
-		if c[i] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", c[i], s))
-		}
-	}
-	if len(parts) == 0 {
-		return "no findings"
-	}
-	return strings.Join(parts, ", ")
-}
-
-// skipped lists the stages that were due and did not run.
-func skipped(v verdict.Verdict) []string {
-	var out []string
-	for _, s := range v.Stages {
-		if s.Status == verdict.Skipped {
-			out = append(out, string(s.Stage))
-		}
-	}
-	return out
 }

@@ -21,24 +21,24 @@ type textWriter struct {
 
 func writeText(o *output, r Report) {
 	t := &textWriter{output: o, excerpts: excerpts{files: r.Files}, hinted: map[verdict.Reason]bool{}}
-	entries := r.entries()
-	left := max(0, len(entries)-maxTextFindings)
-	findings := make([][]verdict.Finding, len(r.Verdicts))
-	for _, e := range entries[:len(entries)-left] {
+	entries, left := r.worst(maxTextFindings)
+	judgements := r.judgements()
+	findings := make([][]verdict.Finding, len(judgements))
+	for _, e := range entries {
 		findings[e.of] = append(findings[e.of], e.Finding)
 	}
-	for i, n := range r.Verdicts {
+	for i, n := range judgements {
 		if len(findings[i]) == 0 {
 			continue
 		}
 		if n.Name != "" {
-			t.line(t.paint(bold, "GitSync "+shown(n.Name, maxName)))
+			t.line(t.paint(bold, "GitSync "+n.title()))
 			t.line("")
 		}
 		t.groups(findings[i])
 	}
-	if left > 0 {
-		t.line(fmt.Sprintf("%d more findings are not shown; -o json has them all", left))
+	if left.total() > 0 {
+		t.line(fmt.Sprintf("not shown: %s; -o json has them all", left))
 		t.line("")
 	}
 	t.summary(r)
@@ -139,35 +139,34 @@ func (t *textWriter) wrapped(indent, text string) {
 
 // summary says of each verdict, and of all, whether it allows and what was found.
 func (t *textWriter) summary(r Report) {
-	var all counts
 	objects := 0
-	for _, n := range r.Verdicts {
-		var c counts
-		c.add(n.Verdict.Findings)
-		all.add(n.Verdict.Findings)
+	for _, n := range r.judgements() {
 		objects += n.Verdict.Objects
-		name := ""
-		if n.Name != "" {
-			name = shown(n.Name, maxName) + ": "
-		}
-		what := ""
-		if n.Verdict.Revision != "" {
-			what = " " + shown(n.Verdict.Revision, maxName)
-		}
-		t.line(fmt.Sprintf("%s%s%s: %s, %s", name, t.outcome(n.Verdict), what, plural(n.Verdict.Objects, "object"), c))
+		t.line(t.headline(n))
 		for _, u := range undecided(n.Verdict) {
 			t.line("  " + u)
 		}
 	}
-	switch {
-	case len(r.Verdicts) == 0:
-		t.line(t.outcome(r) + ": nothing was judged")
-	case len(r.Verdicts) > 1:
-		t.line(fmt.Sprintf("%s in all: %d verdicts, %s, %s", t.outcome(r), len(r.Verdicts), plural(objects, "object"), all))
+	if n := len(r.Verdicts); n > 1 {
+		t.line(fmt.Sprintf("%s in all: %d verdicts, %s, %s", t.outcome(r), n, plural(objects, "object"), r.counts()))
 	}
 	if len(r.Changes) > 0 {
 		t.line(plural(len(r.Changes), "change") + ": " + r.changeCounts())
 	}
+}
+
+// headline is a verdict in one line.
+func (o *output) headline(n Named) string {
+	var c counts
+	c.add(n.findings())
+	s := o.outcome(n.Verdict)
+	if n.Name != "" {
+		s = n.title() + ": " + s
+	}
+	if n.Verdict.Revision != "" {
+		s += " " + shown(n.Verdict.Revision, maxName)
+	}
+	return s + fmt.Sprintf(": %s, %s", plural(n.Verdict.Objects, "object"), c)
 }
 
 // undecided says what of a verdict could not be decided, in a line for each stage.
@@ -188,7 +187,8 @@ func undecided(v verdict.Verdict) []string {
 	}
 	var out []string
 	for _, k := range order[:min(len(order), 20)] {
-		out = append(out, fmt.Sprintf("undetermined in stage %s: %s (%d)", shown(string(k.stage), maxName), shown(string(k.reason), maxName), n[k]))
+		out = append(out, fmt.Sprintf("undetermined in stage %s: %s, %s",
+			shown(string(k.stage), maxName), shown(string(k.reason), maxName), plural(n[k], "finding")))
 	}
 	if s := skipped(v); len(s) > 0 {
 		out = append(out, "did not run: "+shown(strings.Join(s, ", "), maxName))
@@ -198,17 +198,20 @@ func undecided(v verdict.Verdict) []string {
 
 // changeCounts says how many changes there are of each action.
 func (r Report) changeCounts() string {
+	n := map[string]int{}
+	for _, c := range r.Changes {
+		n[c.Action]++
+	}
 	var parts []string
+	other := len(r.Changes)
 	for _, a := range []string{Create, Update, Delete} {
-		n := 0
-		for _, c := range r.Changes {
-			if c.Action == a {
-				n++
-			}
+		if n[a] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[a], a))
 		}
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, a))
-		}
+		other -= n[a]
+	}
+	if other > 0 {
+		parts = append(parts, fmt.Sprintf("%d other", other))
 	}
 	return strings.Join(parts, ", ")
 }
