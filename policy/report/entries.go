@@ -113,9 +113,12 @@ func (r Report) identify(entries []entry) {
 		if e.File == "" && e.Object == "" {
 			commit = e.Commit
 		}
-		text := fmt.Sprintf("%q", []string{judgements[e.of].Name, string(e.Reason), e.Object, e.Field, e.Policy, e.File, commit})
-		seen[text]++
-		sum := sha256.Sum256(fmt.Appendf(nil, "%s%d", text, seen[text]))
+		var text []byte
+		for _, s := range []string{judgements[e.of].Name, string(e.Reason), e.Object, e.Field, e.Policy, e.File, commit} {
+			text = fmt.Appendf(text, "%d:%s", min(len(s), maxPath), clip(s, maxPath)) // no two lists give the same
+		}
+		seen[string(text)]++
+		sum := sha256.Sum256(fmt.Appendf(text, "%d", seen[string(text)]))
 		e.fingerprint = hex.EncodeToString(sum[:])
 	}
 }
@@ -154,6 +157,9 @@ func (c counts) String() string {
 	return strings.Join(parts, ", ")
 }
 
+// maxPath bounds names that machines read, in bytes.
+const maxPath = 4096
+
 // noFile stands for the file of findings that lie in none, for readers that
 // insist on one.
 const noFile = "no file"
@@ -163,7 +169,7 @@ func location(f verdict.Finding) string {
 	if f.File == "" {
 		return noFile
 	}
-	return strings.TrimPrefix(path.Clean("/"+clip(f.File, 4096)), "/")
+	return strings.TrimPrefix(path.Clean("/"+clip(f.File, maxPath)), "/")
 }
 
 // full is the message of a finding with all that it names, for readers that show
