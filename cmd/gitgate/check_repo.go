@@ -74,7 +74,7 @@ func (o *checkOptions) open(ctx context.Context, repo *gitRepository, sync *v1al
 		return r, fmt.Errorf("reading %s: %w", r.base[0], err)
 	}
 	if r.base[0] == r.head {
-		r.base, r.note = nil, fmt.Sprintf("head adds no commit to %s: it is judged from the root", name)
+		r.note = fmt.Sprintf("head adds no commit to %s: no object differs", name)
 	}
 	return r, nil
 }

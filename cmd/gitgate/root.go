@@ -90,7 +90,7 @@ Exit codes of every command: 0 allowed, 1 denied, 2 wrong use or configuration,
 		&cobra.Group{ID: "server", Title: "Server:"},
 	)
 	root.AddCommand(
-		newCheckCommand(),
+		newCheckCommand(), newDiffCommand(), newExplainCommand(),
 		newVerifyCommand(),
 		newPolicyCommand(),
 		newSecretsCommand(),

@@ -74,12 +74,9 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 	}
 	spec := in.Sync.Spec
 	config := gate.Config{
-		Commits: commitVerifier,
-		Renderer: renderer{render.Options{
-			Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
-			DefaultNamespace: in.Sync.Namespace, Scope: g.scope, Cache: g.renders,
-		}},
-		Images: imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
+		Commits:  commitVerifier,
+		Renderer: renderer{renderOptionsFor(in, g.scope, g.renders)},
+		Images:   imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
 		Extractors:     extractors(in.Trust.Spec.Images),
 		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
@@ -96,6 +93,15 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 }
 
 func unusable(r verdict.Reason, err error) error { return &reconcile.InputError{Reason: r, Err: err} }
+
+// renderOptionsFor says how the tree of a GitSync is rendered.
+func renderOptionsFor(in reconcile.Inputs, scope render.ScopeFunc, cache *render.Cache) render.Options {
+	spec := in.Sync.Spec
+	return render.Options{
+		Path: spec.Path, TargetNamespace: spec.TargetNamespace, RestrictNamespace: in.Confine,
+		DefaultNamespace: in.Sync.Namespace, Scope: scope, Cache: cache,
+	}
+}
 
 // renderer adapts package render to the gate.
 type renderer struct{ options render.Options }
