@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"gitgate.dev/gitgate/policy/schema/internal/openapi"
 )
@@ -84,7 +85,7 @@ func (c *compiler) component(name string) *node {
 		return n
 	}
 	c.fill(n, s)
-	n.required = without(n.required, notRequired[name])
+	n.required = without(n.required, notRequired[unversioned(name)])
 	return n
 }
 
@@ -164,6 +165,16 @@ func (c *compiler) fillList(n *node, s *openapi.Schema) {
 		}
 		n.keys = append(n.keys, k)
 	}
+}
+
+// unversioned drops the version from the name of a component, and where it is from:
+// io.k8s.api.apps.v1.DeploymentSpec becomes apps.DeploymentSpec.
+func unversioned(component string) string {
+	parts := strings.Split(component, ".")
+	if len(parts) < 3 {
+		return component
+	}
+	return parts[len(parts)-3] + "." + parts[len(parts)-1]
 }
 
 func without(names, drop []string) []string {

@@ -14,7 +14,7 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/objectmeta"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/pruning"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/validation"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 )
@@ -51,7 +51,7 @@ func (c *custom) validate(ctx context.Context, obj map[string]any) ([]Problem, e
 	if err != nil {
 		return nil, err
 	}
-	obj = runtime.DeepCopyJSON(obj)
+	obj = asSent(obj).(map[string]any)
 	problems = append(problems, c.coerce(obj)...)
 	if c.status {
 		delete(obj, "status")
@@ -66,7 +66,8 @@ func (c *custom) validate(ctx context.Context, obj map[string]any) ([]Problem, e
 }
 
 // coerce brings obj into the form in which it is validated, and returns what had no
-// place in it.
+// place in it. A null for which there is a default is replaced; any other stays, for
+// server-side apply does not drop it as a plain write would.
 func (c *custom) coerce(obj map[string]any) (problems []Problem) {
 	track := structural.UnknownFieldPathOptions{TrackUnknownFieldPaths: true}
 	defaulting.Default(obj, c.schema)
@@ -74,7 +75,6 @@ func (c *custom) coerce(obj map[string]any) (problems []Problem) {
 		for _, at := range pruning.PruneWithOptions(obj, c.schema, true, track) {
 			problems = append(problems, unknown(at))
 		}
-		defaulting.PruneNonNullableNullsWithoutDefaults(obj, c.schema)
 	}
 	err, strange := objectmeta.CoerceWithOptions(nil, obj, c.schema, false, objectmeta.CoerceOptions{ReturnUnknownFieldPaths: true})
 	for _, at := range strange {
@@ -93,6 +93,9 @@ func (c *custom) check(ctx context.Context, obj map[string]any) field.ErrorList 
 	errs = append(errs, c.checkScale(obj)...)
 	errs = append(errs, objectmeta.Validate(ctx, nil, obj, c.schema, false)...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, c.schema, obj)...)
+	if len(errs) == 0 {
+		errs = checkScalars(nil, c.schema, obj)
+	}
 	if c.rules == nil || blocking(errs) {
 		return errs
 	}
@@ -121,14 +124,10 @@ func (c *custom) checkScale(obj map[string]any) field.ErrorList {
 		return nil
 	}
 	at := field.NewPath(c.scale.SpecReplicasPath)
-	v, ok := lookup(obj, strings.Split(strings.TrimPrefix(c.scale.SpecReplicasPath, "."), "."))
-	if !ok {
-		return nil
-	}
-	n, isInteger := v.(int64)
+	n, _, err := unstructured.NestedInt64(obj, strings.Split(strings.TrimPrefix(c.scale.SpecReplicasPath, "."), ".")...)
 	switch {
-	case !isInteger:
-		return field.ErrorList{field.Invalid(at, typeName(v), "must be an integer")}
+	case err != nil:
+		return field.ErrorList{field.Invalid(at, n, err.Error())}
 	case n < 0:
 		return field.ErrorList{field.Invalid(at, n, "should be a non-negative integer")}
 	case n > maxReplicas:
@@ -137,16 +136,30 @@ func (c *custom) checkScale(obj map[string]any) field.ErrorList {
 	return nil
 }
 
-func lookup(obj map[string]any, path []string) (any, bool) {
-	var v any = obj
-	for _, name := range path {
-		m, ok := v.(map[string]any)
-		if !ok {
-			return nil, false
+// checkScalars finds lists and objects in the place of texts with a format, which
+// the validator lets through and server-side apply does not.
+func checkScalars(at *field.Path, s *structural.Structural, v any) (errs field.ErrorList) {
+	switch v := v.(type) {
+	case map[string]any:
+		if s.Type == "string" {
+			return field.ErrorList{field.Invalid(at, "object", "must be string")}
 		}
-		if v, ok = m[name]; !ok {
-			return nil, false
+		for name, e := range v {
+			if p, ok := s.Properties[name]; ok {
+				errs = append(errs, checkScalars(at.Child(name), &p, e)...)
+			} else if s.AdditionalProperties != nil && s.AdditionalProperties.Structural != nil {
+				errs = append(errs, checkScalars(at.Key(name), s.AdditionalProperties.Structural, e)...)
+			}
+		}
+	case []any:
+		if s.Type == "string" {
+			return field.ErrorList{field.Invalid(at, "array", "must be string")}
+		}
+		for i, e := range v {
+			if s.Items != nil {
+				errs = append(errs, checkScalars(at.Index(i), s.Items, e)...)
+			}
 		}
 	}
-	return v, true
+	return errs
 }

@@ -8,14 +8,17 @@
 // ([Validator.AddCRD]) by the libraries of the API server itself: defaults, pruning,
 // bounds, patterns, formats, list types, embedded objects and CEL rules.
 //
-// A null is no value, as for the API server. Unknown fields are always reported, as
-// with strict field validation.
+// The model is what a server says of an object that is new, in a server-side apply
+// with strict field validation, for so the reconciler asks it. Unknown fields are
+// always reported. In built-in kinds a null is no value; in custom resources it is
+// one, unless the schema has a default in its place.
 //
 // What is not checked: the validation that Kubernetes has in Go (that a selector
-// matches labels, that a port is below 65536, that an enumeration has the value),
-// CEL rules that compare with the old object, admission, and whether a cluster
-// serves a version that is off by default. What this package finds the server
-// refuses; what it passes the server may still refuse.
+// matches labels, that a port is below 65536, that a type is one of those there
+// are), CEL rules that compare with the old object, admission, and whether a cluster
+// turned a version on that is off by default. What this package finds the server
+// refuses, but for integers too wide for their field, which it would cut; what this
+// package passes the server may still refuse.
 //
 // The package makes no request and starts no program.
 package schema

@@ -1,6 +1,9 @@
 package schema
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // A badValue is one that cannot stand in an unstructured object.
 type badValue struct{ why string }
@@ -19,7 +22,7 @@ func measureAt(v any, depth int) (n int, err error) {
 		return 0, &badValue{fmt.Sprintf("the object is nested deeper than %d levels", maxDepth)}
 	}
 	switch v := v.(type) {
-	case nil, bool, int64, float64:
+	case nil, bool, int, int64, float64:
 		return 1, nil
 	case string:
 		return 1 + len(v)/bytesPerValue, nil
@@ -45,4 +48,33 @@ func measureAt(v any, depth int) (n int, err error) {
 		return n, nil
 	}
 	return 0, &badValue{fmt.Sprintf("the object holds a %T, which JSON has no word for", v)}
+}
+
+// maxPlain is where JSON begins to write whole numbers with an exponent.
+const maxPlain = 1 << 62
+
+// asSent copies v, which was measured, as a server would read it: JSON does not tell
+// 2.0 from 2.
+func asSent(v any) any {
+	switch v := v.(type) {
+	case int:
+		return int64(v)
+	case float64:
+		if v == math.Trunc(v) && math.Abs(v) < maxPlain {
+			return int64(v)
+		}
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name, e := range v {
+			out[name] = asSent(e)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = asSent(e)
+		}
+		return out
+	}
+	return v
 }

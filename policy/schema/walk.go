@@ -12,10 +12,10 @@ import (
 // validateBuiltin checks an object of a built-in kind.
 func validateBuiltin(k *builtin, obj map[string]any) []Problem {
 	var steps [32]desired.Step
-	w := walker{path: steps[:0], status: k.Status}
+	w := walker{path: steps[:0]}
 	w.value(k.node, obj)
-	if len(w.problems) > MaxProblems { // say the same ones every time
-		w = walker{path: steps[:0], status: k.Status, sorted: true}
+	if w.full() { // say the same ones every time
+		w = walker{path: steps[:0], sorted: true}
 		w.value(k.node, obj)
 	}
 	return arrange(w.problems)
@@ -25,9 +25,6 @@ func validateBuiltin(k *builtin, obj map[string]any) []Problem {
 type walker struct {
 	path     desired.Path
 	problems []Problem
-	// status says that a write to the object ignores its status, so that nothing
-	// in there is required.
-	status bool
 	// sorted makes the order of the walk, and so what it stops at, predictable.
 	sorted bool
 }
@@ -133,11 +130,8 @@ func (w *walker) fields(n *node, m map[string]any) {
 			w.field(n, name, v)
 		}
 	}
-	if w.ignored() {
-		return
-	}
 	for _, name := range n.required {
-		if m[name] == nil {
+		if m[name] == nil && !w.inStatus() {
 			w.enter(name)
 			w.add(required(w.path.String()))
 			w.leave()
@@ -145,9 +139,10 @@ func (w *walker) fields(n *node, m map[string]any) {
 	}
 }
 
-// ignored reports whether the server drops what is here.
-func (w *walker) ignored() bool {
-	return w.status && len(w.path) > 0 && w.path[0].Field == "status"
+// inStatus reports whether this is part of a status, of the object or of a template
+// in it. Nothing is required there: the server ignores what is written.
+func (w *walker) inStatus() bool {
+	return slices.ContainsFunc(w.path, func(s desired.Step) bool { return s.Field == "status" })
 }
 
 func (w *walker) field(n *node, name string, v any) {
@@ -183,8 +178,10 @@ func (w *walker) items(n *node, l []any) {
 		}
 		w.enterItem(i)
 		switch {
-		case v == nil && (n.keys != nil || n.set || n.elem.shape == object):
+		case v == nil && (n.keys != nil || n.set):
 			w.wrong(v, n.elem.shape)
+		case v == nil && n.elem.shape == object:
+			w.fields(n.elem, nil) // an item cannot be absent: it is an empty one
 		case n.keys != nil:
 			w.value(n.elem, v)
 			w.keyed(n, v, &seen)
@@ -207,6 +204,15 @@ func identity(v any) string {
 	return "\x00" + describe(v)
 }
 
+// of returns the value that tells an item apart, if it has one. A null is a value
+// here, and not the default: so server-side apply has it.
+func (k key) of(item map[string]any) (any, bool) {
+	if v, ok := item[k.name]; ok {
+		return v, true
+	}
+	return k.fallback, k.fallback != nil
+}
+
 // keyed checks that an item of a keyed list has all its keys and is alone in that.
 func (w *walker) keyed(n *node, item any, seen *seen) {
 	m, ok := item.(map[string]any)
@@ -215,18 +221,16 @@ func (w *walker) keyed(n *node, item any, seen *seen) {
 	}
 	var id string
 	for i, k := range n.keys {
-		v := m[k.name]
-		if v == nil {
-			v = k.fallback
-		}
-		switch v := v.(type) {
-		case nil:
-			if !slices.Contains(n.elem.required, k.name) || w.ignored() {
+		v, ok := k.of(m)
+		if !ok {
+			if !slices.Contains(n.elem.required, k.name) {
 				w.enter(k.name)
 				w.add(required(w.path.String()))
 				w.leave()
 			}
 			return
+		}
+		switch v := v.(type) {
 		case string:
 			if len(n.keys) == 1 {
 				id = v
@@ -241,23 +245,23 @@ func (w *walker) keyed(n *node, item any, seen *seen) {
 	}
 	if !seen.add(id) {
 		at := w.path.String()
-		w.add(Problem{Field: at, Message: at + ": Duplicate value: " + w.keysOf(n, m)})
+		w.add(Problem{Field: at, Message: at + ": Duplicate value: " + keysOf(n, m)})
 	}
 }
 
 // keysOf shows the keys of an item, as field.Duplicate does.
-func (w *walker) keysOf(n *node, m map[string]any) string {
+func keysOf(n *node, m map[string]any) string {
 	out := "{"
 	for i, k := range n.keys {
-		v := m[k.name]
-		if v == nil {
-			v = k.fallback
-		}
+		v, _ := k.of(m)
 		if i > 0 {
 			out += ","
 		}
 		if s, ok := v.(string); ok {
 			v = strconv.Quote(short(s))
+		}
+		if v == nil {
+			v = "null"
 		}
 		out += fmt.Sprintf("%q:%v", k.name, v)
 	}
