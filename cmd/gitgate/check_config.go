@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -38,7 +38,6 @@ type configKey struct {
 
 type configured struct {
 	object client.Object
-	raw    []byte
 	place  string // file:line
 }
 
@@ -93,7 +92,7 @@ func readConfig(ctx context.Context, repo *gitRepository, arg string) ([]manifes
 			return nil, nil, err
 		}
 		defer tree.close()
-		return renderConfig(ctx, tree.files, tree.path, "")
+		return renderConfig(ctx, tree.files, tree.path, arg+":")
 	case !inGit || repo == nil:
 		return nil, nil, err
 	}
@@ -168,12 +167,12 @@ func (c *configuration) add(m manifest) error {
 	key := configKey{gvk.GroupKind(), client.ObjectKeyFromObject(o)}
 	place := fmt.Sprintf("%s:%d", m.file, m.line)
 	if before, ok := c.objects[key]; ok {
-		if bytes.Equal(before.raw, m.json) {
+		if reflect.DeepEqual(before.object, o) {
 			return nil // named twice, as a directory and a file of it
 		}
 		return fmt.Errorf("%s %s is also in %s, and differs", gvk.Kind, key.ObjectKey, before.place)
 	}
-	c.objects[key] = configured{o, m.json, place}
+	c.objects[key] = configured{o, place}
 	c.order = append(c.order, key)
 	return nil
 }
