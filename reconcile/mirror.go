@@ -10,6 +10,7 @@ import (
 	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
+	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/apply"
 	"gitgate.dev/gitgate/verify/image"
@@ -51,6 +53,9 @@ type Sink interface {
 	// Announce tells of the newest revision that the reconciler says it judges. It is
 	// not proven: it only means that this replica may be behind.
 	Announce(name types.NamespacedName, revision string)
+	// Retire tells which images of releases before that state may still run, in place of
+	// what was told before. It does nothing for a GitSync that was not accepted.
+	Retire(types.NamespacedName, []image.Evidence)
 	// Drop ends the lock of a GitSync.
 	Drop(types.NamespacedName)
 	// Unknown tells which locks could not be verified since the start, in place of what
@@ -83,6 +88,7 @@ type Verified struct {
 
 	head     plumbing.Hash
 	declared declaredObjects
+	gate     *gate.Gate // that let it pass
 }
 
 // A Mirror follows the GitSyncs that are locked, for one replica of the webhook.
@@ -99,6 +105,9 @@ type Mirror struct {
 	known    map[types.NamespacedName]bool // or known to be nothing
 	synced   bool
 	started  time.Time
+
+	reviews  workqueue.TypedInterface[types.NamespacedName] // of earlier releases
+	allKnown chan struct{}                                  // closed with synced
 }
 
 // NewMirror returns a Mirror.
@@ -110,8 +119,10 @@ func NewMirror(c MirrorConfig) *Mirror {
 			SystemNamespace: c.SystemNamespace,
 		}),
 		sessions: map[types.NamespacedName]*mirrorSession{}, started: time.Now(),
-		tried: map[types.NamespacedName]bool{},
-		known: map[types.NamespacedName]bool{},
+		tried:    map[types.NamespacedName]bool{},
+		known:    map[types.NamespacedName]bool{},
+		reviews:  workqueue.NewTyped[types.NamespacedName](),
+		allKnown: make(chan struct{}),
 	}
 }
 
@@ -160,6 +171,7 @@ func (m *Mirror) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, 
 	f := &follow{Mirror: m, session: s, attempt: &attempt{Reconciler: m.steps, sync: &sync, before: &sync, session: &s.session, started: time.Now()}}
 	m.Sink.Announce(req.NamespacedName, sync.Status.LastAttemptedRevision)
 	err := f.run(ctx)
+	f.reviewEarlier(ctx)
 	if err != nil {
 		logr.FromContextOrDiscard(ctx).Info("The lock is not up to date", "gitsync", req.String(), "reason", err.Error())
 	}
@@ -229,13 +241,14 @@ func (m *Mirror) tell(ctx context.Context) error {
 	if !m.synced && (!waiting || time.Since(m.started) > syncWait) {
 		m.synced = true
 		m.Sink.Synced()
+		close(m.allKnown)
 	}
 	return nil
 }
 
 // Start implements manager.Runnable: where there is no GitSync nothing else says so,
-// nor where one keeps us waiting. It removes clones that nobody uses until ctx is
-// done.
+// nor where one keeps us waiting. Until ctx is done it looks at earlier releases and
+// removes clones that nobody uses.
 func (m *Mirror) Start(ctx context.Context) error {
 	m.mu.Lock()
 	m.started = time.Now()
@@ -247,6 +260,7 @@ func (m *Mirror) Start(ctx context.Context) error {
 			}
 		})
 	}
+	go m.runReviews(ctx)
 	return m.steps.runPrune(ctx)
 }
 

@@ -37,6 +37,7 @@ type mirrorSession struct {
 	current *Verified // passed every gate; former itself when applied
 	wants   *wantStage
 	told    string // what the status says of this replica
+	earlier *earlierSet
 }
 
 // A wantStage is the last stage of a mirror's gate: it learns what a release ought
@@ -122,6 +123,9 @@ func (f *follow) advance(ctx context.Context, in Inputs, got *source.Result, q q
 	if err != nil {
 		return err
 	}
+	if former := s.current; former != nil && former.head != v.head && !sameImages(former.Images, v.Images) {
+		f.retire(ctx, former)
+	}
 	s.current = v
 	f.confirm(ctx)
 	return nil
@@ -154,6 +158,7 @@ func (f *follow) open(ctx context.Context, in Inputs, fingerprint string) error 
 		return gateError(err)
 	}
 	s.gate, s.fingerprint, s.wants, f.stage = g, fingerprint, stage, stage
+	f.renewEarlier()
 	return nil
 }
 
@@ -183,6 +188,7 @@ func (f *follow) recall(ctx context.Context, in Inputs, got *source.Result) erro
 	var denied errDenied
 	if errors.As(err, &denied) && !denied.v.Undetermined() {
 		logr.FromContextOrDiscard(ctx).Info("The revision that was applied does not pass the gate any more", "revision", head.String(), "reason", err.Error())
+		f.retire(ctx, &Verified{head: head}) // but its Pods run
 		return nil
 	}
 	if err != nil {
@@ -230,7 +236,7 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 	}
 	return &Verified{
 		Revision: revision, Wants: f.stage.wants, Images: release.Images(),
-		head: got.Head, declared: release.Declared(),
+		head: got.Head, declared: release.Declared(), gate: s.gate,
 	}, nil
 }
 

@@ -21,44 +21,51 @@ import (
 	"gitgate.dev/gitgate/webhook/lock"
 )
 
-// verifiedImages are the digests that releases verified, of all GitSyncs.
+// verifiedImages are the digests that releases verified, of all GitSyncs: of those in
+// force, and of earlier ones whose Pods may still be replaced.
 type verifiedImages struct {
 	mu     sync.Mutex
-	bySync map[types.NamespacedName]map[imageDigest]bool
+	bySync map[types.NamespacedName]syncImages
 	all    atomic.Pointer[map[imageDigest]bool]
 }
+
+// syncImages are those of one GitSync.
+type syncImages struct{ inForce, retired []image.Evidence }
 
 type imageDigest struct{ repository, digest string }
 
 func (v *verifiedImages) accept(l reconcile.Locked) {
-	digests := map[imageDigest]bool{}
-	for _, e := range l.Current.Images {
-		digests[imageDigest{e.Image(), e.Digest()}] = true
-	}
+	inForce := slices.Clone(l.Current.Images)
 	if l.Former != nil {
-		for _, e := range l.Former.Images {
-			digests[imageDigest{e.Image(), e.Digest()}] = true
-		}
+		inForce = append(inForce, l.Former.Images...)
 	}
-	v.set(types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}, digests)
+	v.change(types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}, func(s *syncImages) { s.inForce = inForce })
 }
 
-func (v *verifiedImages) drop(name types.NamespacedName) { v.set(name, nil) }
+func (v *verifiedImages) retire(name types.NamespacedName, images []image.Evidence) {
+	v.change(name, func(s *syncImages) { s.retired = images })
+}
 
-func (v *verifiedImages) set(name types.NamespacedName, digests map[imageDigest]bool) {
+func (v *verifiedImages) drop(name types.NamespacedName) {
+	v.change(name, func(s *syncImages) { *s = syncImages{} })
+}
+
+func (v *verifiedImages) change(name types.NamespacedName, change func(*syncImages)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.bySync == nil {
-		v.bySync = map[types.NamespacedName]map[imageDigest]bool{}
+		v.bySync = map[types.NamespacedName]syncImages{}
 	}
-	v.bySync[name] = digests
-	if digests == nil {
+	mine := v.bySync[name]
+	change(&mine)
+	v.bySync[name] = mine
+	if len(mine.inForce)+len(mine.retired) == 0 {
 		delete(v.bySync, name)
 	}
 	all := map[imageDigest]bool{}
-	for _, m := range v.bySync {
-		for d := range m {
-			all[d] = true
+	for _, s := range v.bySync {
+		for _, e := range slices.Concat(s.inForce, s.retired) {
+			all[imageDigest{e.Image(), e.Digest()}] = true
 		}
 	}
 	v.all.Store(&all)

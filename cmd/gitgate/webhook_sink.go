@@ -101,6 +101,20 @@ func (s *lockSink) tell(r lock.Release) {
 	}
 }
 
+// Retire implements [reconcile.Sink].
+func (s *lockSink) Retire(name types.NamespacedName, images []image.Evidence) {
+	retired := make([]lock.VerifiedImage, len(images))
+	for i, e := range images {
+		retired[i] = lockImage(e)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.states[name]; known {
+		s.inventory.Retire(name, retired)
+		s.images.retire(name, images)
+	}
+}
+
 // Announce implements [reconcile.Sink].
 func (s *lockSink) Announce(name types.NamespacedName, revision string) {
 	s.inventory.Announce(name, revision)

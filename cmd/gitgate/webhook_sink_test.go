@@ -1,10 +1,14 @@
 package main
 
 import (
+	"strings"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/types"
 
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/verify/image"
 	"gitgate.dev/gitgate/webhook/lock"
 )
 
@@ -71,6 +75,56 @@ func TestSinkAccept(t *testing.T) {
 		}
 		if got := s.mode(); got != step.mode {
 			t.Errorf("%s\nmode %q, want %q", step.reason, got, step.mode)
+		}
+	}
+}
+
+// TestSinkRetire runs images of earlier releases, wherever images are judged.
+func TestSinkRetire(t *testing.T) {
+	evidence := func(digit string) []image.Evidence {
+		t.Helper()
+		v, err := image.NewVerifier(image.Config{Default: image.Allow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := v.Verify(t.Context(), "example.com/web@sha256:"+strings.Repeat(digit, 64))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []image.Evidence{e}
+	}
+	sync := &v1alpha1.GitSync{}
+	sync.Name, sync.Namespace = "shop", "team"
+	sync.Spec.Lock = &v1alpha1.Lock{Mode: v1alpha1.ModeEnforce}
+	name := types.NamespacedName{Namespace: "team", Name: "shop"}
+	images := &verifiedImages{}
+	s := newLockSink("system", lock.NewInventory(), images, func() {})
+	current := &reconcile.Verified{Revision: "main@sha1:2", Images: evidence("b")}
+	for _, step := range []struct {
+		reason string
+		do     func()
+		want   string // the digests that run
+	}{
+		{"Nothing runs before a release is accepted.", func() { s.Retire(name, evidence("a")) }, ""},
+		{"The current release runs.", func() { s.Accept(reconcile.Locked{Sync: sync, Current: current}) }, "b"},
+		{"So does what came before.", func() { s.Retire(name, evidence("a")) }, "ab"},
+		{"Also after the next release.", func() {
+			s.Accept(reconcile.Locked{Sync: sync, Current: &reconcile.Verified{Revision: "main@sha1:3", Images: evidence("c")}})
+		}, "ac"},
+		{"As long as somebody vouches for it.", func() { s.Retire(name, evidence("b")) }, "bc"},
+		{"Trust in it may be lost.", func() { s.Retire(name, nil) }, "c"},
+		{"Nothing is left of a GitSync that is gone.", func() { s.Retire(name, evidence("a")); s.Drop(name) }, ""},
+		{"And nothing comes back.", func() { s.Retire(name, evidence("a")) }, ""},
+	} {
+		step.do()
+		got := ""
+		for _, digit := range []string{"a", "b", "c"} {
+			if images.runs("example.com/web@sha256:"+strings.Repeat(digit, 64)) == nil {
+				got += digit
+			}
+		}
+		if got != step.want {
+			t.Errorf("%s\n%q run, want %q", step.reason, got, step.want)
 		}
 	}
 }

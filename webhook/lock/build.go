@@ -136,7 +136,9 @@ func (b *builder) desired(e *entry, o *Object) error {
 	}
 	if b.release.images != nil {
 		for _, ref := range podImages(&o.Kind, d) {
-			b.release.images.refs[ref] = true
+			if !b.release.images.runs(ref) {
+				b.release.images.refs[ref] = true
+			}
 		}
 		if e.pinned = b.release.images.canonicalise(d); e.pinned {
 			if raw, err = json.Marshal(d); err != nil {

@@ -15,7 +15,7 @@ type (
 type images struct {
 	digests map[digestKey]bool
 	tags    map[tagKey]bool
-	refs    map[string]bool // the very references that Git names
+	refs    map[string]bool // the very references of objects that no digest covers
 }
 
 func (s *images) add(in []VerifiedImage) {

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -30,9 +29,12 @@ type Inventory struct {
 type syncState struct {
 	current  *release
 	previous *release // nil once the current one is applied
-	// retired are the images of the releases before the current one, newest last: they
-	// run until their Pods are replaced, which a rollout that is stuck puts off.
-	retired []*images
+	// retired are the images of the releases before the current one: they run until
+	// their Pods are replaced, which a rollout that is stuck puts off.
+	retired *images
+	// refs are what the cluster's own admission made of images in those releases, newest
+	// last: no evidence speaks of them.
+	refs []map[string]bool
 	// announced is the revision that the reconciler says is coming.
 	announced string
 	// tombs are the objects that an earlier release had and the current one has
@@ -104,8 +106,8 @@ func (i *Inventory) Accept(r Release) error {
 	}
 	if former := st.current; former != nil {
 		if former.revision != r.Revision {
-			st.previous, st.retired = former, append(st.retired, former.images)
-			st.retired = st.retired[max(0, len(st.retired)-maxRetired):]
+			st.previous = former
+			st.keepRefs(former, built)
 		}
 		st.bury(former, built)
 	}
@@ -115,6 +117,16 @@ func (i *Inventory) Accept(r Release) error {
 	}
 	i.publish()
 	return err
+}
+
+// keepRefs keeps the references of a release that no evidence covers and the next one
+// has not.
+func (st *syncState) keepRefs(former, next *release) {
+	if former.images == nil || next.images != nil && maps.Equal(former.images.refs, next.images.refs) {
+		return
+	}
+	st.refs = append(st.refs, former.images.refs)
+	st.refs = st.refs[max(0, len(st.refs)-maxRefs):]
 }
 
 // bury keeps the names of what former had and next has not.
@@ -130,8 +142,8 @@ func (st *syncState) bury(former, next *release) {
 	}
 }
 
-// maxRetired bounds the releases whose images may still run.
-const maxRetired = 16
+// maxRefs bounds the releases whose references are kept.
+const maxRefs = 16
 
 // maxTombs bounds the tombstones of a GitSync.
 const maxTombs = 50_000
@@ -145,6 +157,22 @@ func (i *Inventory) Applied(sync types.NamespacedName, revision string) {
 		st.previous = nil
 		i.publish()
 	}
+}
+
+// Retire says which images of earlier releases may still run, in place of what it said
+// before: all of them verified by the rules in force now. Those of the release that is
+// being replaced count besides, until Applied. Only Pods are judged by them, and by their
+// digests alone. It does nothing for a GitSync that is not known.
+func (i *Inventory) Retire(sync types.NamespacedName, retired []VerifiedImage) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	st := i.syncs[sync]
+	if st == nil {
+		return
+	}
+	st.retired = newImages()
+	st.retired.add(retired)
+	i.publish()
 }
 
 // Announce says which revision the reconciler is about to apply. It is believed in
@@ -219,167 +247,3 @@ func (i *Inventory) Conflicts() []Conflict {
 
 // Size returns the number of objects held.
 func (i *Inventory) Size() int { return len(i.state.Load().records) }
-
-// A snapshot is one state of the inventory. It does not change.
-type snapshot struct {
-	records    map[key]*record
-	tombs      map[key]*release // with the release that buried it
-	namespaces map[string]*scope
-	kinds      map[schema.GroupKind]string // resource, of the kinds that Git has
-	resources  map[schema.GroupResource]*release
-	groups     map[string]*release
-	identities map[string]*release // users whose word opens leaves
-	accounts   map[string]bool     // the namespaces of those that are service accounts
-	images     *images
-	closers    []*release                      // releases with delegations, for whole objects
-	coming     map[types.NamespacedName]string // revisions that are announced and not known
-	top        *release                        // a release of the strictest mode; nil if there is none
-}
-
-func newSnapshot() *snapshot {
-	return &snapshot{
-		records: map[key]*record{}, tombs: map[key]*release{}, namespaces: map[string]*scope{},
-		kinds: map[schema.GroupKind]string{}, resources: map[schema.GroupResource]*release{},
-		groups: map[string]*release{}, identities: map[string]*release{}, coming: map[types.NamespacedName]string{}, accounts: map[string]bool{}, images: newImages(),
-	}
-}
-
-// A record is what is known of one object.
-type record struct {
-	current  *entry  // nil if the release that is being applied drops it
-	previous *entry  // nil if the current one is applied
-	next     *record // the claim of another GitSync, which does not count
-}
-
-func (r *record) release() *release {
-	if r.current != nil {
-		return r.current.release
-	}
-	return r.previous.release
-}
-
-// A scope is what is known of one namespace.
-type scope struct {
-	closed  *release // of the strictest mode among those that close it
-	managed *release // the same among those that have, or had, objects in it
-	holds   *release // the same among those whose current revision has
-}
-
-// strictest returns whichever of the two has the stricter mode, a if they are
-// alike.
-func strictest(a, b *release) *release {
-	if a == nil || b != nil && b.mode.rank() > a.mode.rank() {
-		return b
-	}
-	return a
-}
-
-func (s *snapshot) namespace(name string) *scope {
-	n := s.namespaces[name]
-	if n == nil {
-		n = &scope{}
-		s.namespaces[name] = n
-	}
-	return n
-}
-
-// take adds what is known of a GitSync.
-func (s *snapshot) take(st *syncState) {
-	cur := st.current
-	s.top = strictest(s.top, cur)
-	for k := range st.tombs {
-		s.tombs[k] = cur
-	}
-	s.enter(cur, func(r *record, e *entry) { r.current = e })
-	if st.announced != "" && st.announced != cur.revision && (st.previous == nil || st.announced != st.previous.revision) {
-		s.coming[cur.sync] = st.announced
-	}
-	if st.previous != nil {
-		s.enter(st.previous, func(r *record, e *entry) { r.previous = e })
-	}
-	home := s.namespace(cur.sync.Namespace)
-	home.managed, home.holds = strictest(home.managed, cur), strictest(home.holds, cur)
-	for _, ns := range cur.namespaces {
-		n := s.namespace(ns)
-		n.closed = strictest(n.closed, cur)
-	}
-	s.protect(cur.writer, cur)
-	for _, d := range cur.delegations {
-		s.protect(d.Writer, cur)
-	}
-	if len(cur.delegations) > 0 {
-		s.closers = append(s.closers, cur)
-	}
-	s.images.merge(cur.images)
-	for _, set := range st.retired {
-		s.images.merge(set)
-	}
-}
-
-// protect notes a user whose word opens leaves.
-func (s *snapshot) protect(user string, rel *release) {
-	if user == "" || rel.confined && !strings.HasPrefix(user, "system:serviceaccount:"+rel.sync.Namespace+":") {
-		return
-	}
-	s.identities[user] = strictest(s.identities[user], rel)
-	if account, ok := strings.CutPrefix(user, "system:serviceaccount:"); ok {
-		namespace, _, _ := strings.Cut(account, ":")
-		s.accounts[namespace] = true
-	}
-}
-
-// enter records the objects of a release.
-func (s *snapshot) enter(rel *release, set func(*record, *entry)) {
-	for k, e := range rel.entries {
-		r := s.records[k]
-		switch {
-		case r == nil:
-			r = &record{}
-			s.records[k] = r
-		case r.release().sync != rel.sync:
-			r = r.claim(rel.sync)
-		}
-		set(r, e)
-		s.kinds[e.kind.GroupKind()] = k.resource
-		if k.namespace != "" {
-			n := s.namespace(k.namespace)
-			n.managed = strictest(n.managed, rel)
-		}
-		if r.current != nil {
-			s.hold(k, rel)
-		}
-	}
-}
-
-// hold notes what the object cannot live without.
-func (s *snapshot) hold(k key, rel *release) {
-	gr := schema.GroupResource{Group: k.group, Resource: k.resource}
-	s.resources[gr] = strictest(s.resources[gr], rel)
-	s.groups[k.group] = strictest(s.groups[k.group], rel)
-	if k.namespace != "" {
-		n := s.namespace(k.namespace)
-		n.holds = strictest(n.holds, rel)
-	}
-}
-
-// claim returns the GitSync's own record beside those of others.
-func (r *record) claim(sync types.NamespacedName) *record {
-	for ; ; r = r.next {
-		if r.next == nil {
-			r.next = &record{}
-			return r.next
-		}
-		if r.next.release().sync == sync {
-			return r.next
-		}
-	}
-}
-
-func (s *images) merge(other *images) {
-	if other == nil {
-		return
-	}
-	maps.Copy(s.digests, other.digests)
-	maps.Copy(s.tags, other.tags)
-	maps.Copy(s.refs, other.refs)
-}

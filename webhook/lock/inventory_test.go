@@ -1,6 +1,7 @@
 package lock_test
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -193,4 +194,71 @@ func TestImages(t *testing.T) {
 		w.own(edit(set, digest("f"), digest("b")))
 		w.check(t, "It runs what was verified.", try{user: controller("replicaset-controller"), op: admissionv1.Create, new: edit(pod, digest("f"), digest("b"))}, "")
 	})
+}
+
+// TestRetire checks which images of earlier releases Pods may run.
+func TestRetire(t *testing.T) {
+	digest := func(c string) string { return "sha256:" + strings.Repeat(c, 64) }
+	image := func(c string) lock.VerifiedImage {
+		return lock.VerifiedImage{Repository: "example.com/web", Tag: "1", Digest: digest(c)}
+	}
+	name := types.NamespacedName{Namespace: "team", Name: "shop"}
+	w := newWorld(t)
+	w.own(liveWeb)
+	runs := func(reason, c string, want want) {
+		t.Helper()
+		ref := "example.com/web:1@" + digest(c)
+		w.own(edit(liveSet, "example.com/web:1", ref))
+		w.check(t, reason, try{user: controller("replicaset-controller"), op: admissionv1.Create, new: edit(newPod, "example.com/web:1", ref)}, want)
+	}
+	release := func(rev string, applied bool, c string, images ...lock.VerifiedImage) {
+		w.release(func(r *lock.Release) { revision(rev, applied)(r); r.Images = images }, w.object(edit(webD, "example.com/web:1", "example.com/web:1@"+digest(c))))
+	}
+	w.inv.Retire(name, []lock.VerifiedImage{image("a")}) // nobody knows the GitSync
+	release(rev1, true, "b", image("b"))
+	runs("Nothing was retired.", "a", verdict.ImagePending)
+	w.inv.Retire(name, []lock.VerifiedImage{image("a")})
+	runs("An earlier release had it.", "a", "")
+	runs("The current one counts as ever.", "b", "")
+	release(rev2, false, "c", image("c"))
+	runs("What is being replaced still runs.", "b", "")
+	runs("And what came before.", "a", "")
+	w.inv.Applied(name, rev2)
+	runs("Once it is replaced somebody has to vouch for it.", "b", verdict.ImagePending)
+	w.inv.Retire(name, []lock.VerifiedImage{image("b")})
+	runs("As now.", "b", "")
+	runs("And for nothing else.", "a", verdict.ImagePending)
+	w.inv.Retire(name, nil)
+	runs("Trust in it was lost.", "b", verdict.ImagePending)
+	runs("Not in the current one.", "c", "")
+
+	w.inv.Retire(name, []lock.VerifiedImage{image("b")})
+	live := edit(webD, "example.com/web:1", "example.com/web:1@"+digest("c"))
+	w.check(t, "Only Pods run it: what Git says is another digest.", try{user: reconciler, op: admissionv1.Update, old: live, new: edit(live, digest("c"), digest("b"))}, verdict.ImagePending)
+	w.inv.Drop(name)
+	release(rev2, true, "c", image("c"))
+	runs("With the GitSync all of it goes.", "b", verdict.ImagePending)
+}
+
+// What the cluster's own admission makes of an image no evidence covers: it runs as
+// long as Pods of that release may.
+func TestRetiredReferences(t *testing.T) {
+	const ref = "mirror.example.com/web:1"
+	w := newWorld(t)
+	w.own(edit(liveWeb, "example.com/web:1", ref))
+	w.own(edit(liveSet, "example.com/web:1", ref))
+	old := try{user: controller("replicaset-controller"), op: admissionv1.Create, new: edit(newPod, "example.com/web:1", ref)}
+	images := []lock.VerifiedImage{{Repository: "example.com/web", Tag: "1", Digest: "sha256:" + strings.Repeat("a", 64)}}
+	w.release(func(r *lock.Release) { revision(rev1, true)(r); r.Images = images }, w.object(webD, edit(webD, "example.com/web:1", ref)))
+	w.check(t, "It is what the API server makes of the release.", old, "")
+	w.release(func(r *lock.Release) { revision(rev2, true)(r); r.Images = images }, w.object(webD, edit(webD, "example.com/web:1", "mirror.example.com/web:2")))
+	w.check(t, "Its Pods are still there.", old, "")
+	for i := range 40 {
+		next := fmt.Sprintf("mirror.example.com/web:%d", 2+max(0, i-20))
+		w.release(func(r *lock.Release) { revision(fmt.Sprint(rev1, i), true)(r); r.Images = images }, w.object(webD, edit(webD, "example.com/web:1", next)))
+		if i == 20 {
+			w.check(t, "None of these had other images.", old, "")
+		}
+	}
+	w.check(t, "They are long gone.", old, verdict.ImagePending)
 }
