@@ -32,6 +32,7 @@ type webhookOptions struct {
 	keyFile      string
 	caFile       string
 	clientCA     string
+	clusterCA    string
 	clientNames  []string
 	reconciler   string
 	replica      string
@@ -71,6 +72,7 @@ registration is put back when somebody weakens it.`,
 	f.StringVar(&o.keyFile, "tls-private-key-file", "", "`file` with its key")
 	f.StringVar(&o.caFile, "tls-ca-file", "", "`file` with the authority that the API server is to trust")
 	f.StringVar(&o.clientCA, "client-ca-file", "", "`file` with the authority of the API server's client certificate; without it anybody who reaches the port may ask")
+	f.StringVar(&o.clusterCA, "cluster-ca-file", "", "`file` with the certificates that kube-root-ca.crt must hold in locked namespaces; in a cluster the default is the Pod's own")
 	f.StringSliceVar(&o.clientNames, "client-name", nil, "`name` in that certificate; may be repeated")
 	f.StringVar(&o.reconciler, "reconciler-user", "", "user `name` of the reconciler; the default is its ServiceAccount, gitgate-reconciler")
 	f.StringVar(&o.user, "user", "", "our own user `name`; the default is the ServiceAccount gitgate-webhook")

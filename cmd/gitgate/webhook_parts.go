@@ -75,9 +75,14 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	if w.owners, err = live.New(objects); err != nil {
 		return err
 	}
+	ca, err := newClusterCA(w.options.clusterCA, config)
+	if err != nil {
+		return err
+	}
 	content, err := lock.New(lock.Config{
 		Inventory: w.inventory, Sealer: w.applier.Sealer(), Owners: w.owners, Grants: w.book, Judge: w.judge,
 		System: w.options.namespace, Reconciler: w.reconciler(), DryRunner: w.dryRunner.String(),
+		RootCA: ca.bundles,
 	})
 	if err != nil {
 		return err

@@ -79,6 +79,7 @@ type world struct {
 	live   map[types.UID]map[string]any
 	grants grants
 	judge  judge
+	roots  []string // the CA bundles that are known
 	lock   *lock.Lock
 }
 
@@ -115,6 +116,7 @@ func newWorld(t testing.TB) *world {
 	var err error
 	w.lock, err = lock.New(lock.Config{
 		Inventory: w.inv, Sealer: w.sealer, Owners: w, System: system, Reconciler: reconciler, DryRunner: dryRunner,
+		RootCA: func() []string { return w.roots },
 		Grants: w.grants, Judge: judge(func(r *admissionv1.AdmissionRequest) []verdict.Finding { return w.judge.Judge(context.Background(), r) }),
 	})
 	if err != nil {

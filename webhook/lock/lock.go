@@ -27,9 +27,11 @@ type Config struct {
 	Grants Grants
 	// Judge judges what the lock leaves open. Nil means that nothing does.
 	Judge Judge
-	// RootCA is the certificate bundle that kube-root-ca.crt must hold where the
-	// lock guards it. Empty means that its content is not checked.
-	RootCA string
+	// RootCA returns the certificate bundles of which kube-root-ca.crt must hold one
+	// where the lock guards it. Its publisher may know another one before this process
+	// does, as while the cluster's CA is rotated, so any other is pending. Nil, and no
+	// bundle, mean that the content is bound to its publisher and its form only.
+	RootCA func() []string
 }
 
 // A Lock decides admission requests. It is safe for concurrent use.

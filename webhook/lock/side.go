@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -18,8 +19,8 @@ func (r *review) side(sc scope) (ruling, bool) {
 			return r.sideObject(sc, "service-account-controller", r.plainAccount)
 		}
 	case "/configmaps":
-		if r.key.name == "kube-root-ca.crt" {
-			return r.sideObject(sc, "root-ca-cert-publisher", r.rootCA)
+		if r.key.name == rootCAName {
+			return r.rootCA(sc)
 		}
 	case "/endpoints":
 		return r.endpoints(sc)
@@ -67,15 +68,37 @@ func (r *review) plainAccount() bool {
 	return len(object(r.new, "metadata", "annotations")) == 0 && len(object(r.new, "metadata", "labels")) == 0
 }
 
-// rootCA reports whether a ConfigMap holds nothing but the cluster's certificates.
-func (r *review) rootCA() bool {
-	data := object(r.new, "data")
-	ca := text(data, "ca.crt")
-	if len(data) != 1 || r.new["binaryData"] != nil || !strings.HasPrefix(ca, "-----BEGIN CERTIFICATE-----") {
-		return false
+// rootCAName is the ConfigMap by which the Pods of a namespace know the API server.
+const rootCAName = "kube-root-ca.crt"
+
+// rootCA judges the ConfigMap with the cluster's certificates. That of our own
+// namespace is where our Pods have theirs from: held to these it could never change,
+// and no other one after it.
+func (r *review) rootCA(sc scope) (ruling, bool) {
+	g, ok := r.sideObject(sc, "root-ca-cert-publisher", r.certificates)
+	if !ok || !g.allowed || r.req.Operation == admissionv1.Delete || r.key.namespace == r.lock.cfg.System || r.knownCA() {
+		return g, ok
 	}
-	want := r.lock.cfg.RootCA
-	return want == "" || strings.TrimSpace(ca) == strings.TrimSpace(want)
+	return pend(MatchedSide, r.judge(sc), verdict.ContentMismatch,
+		"%s would hold other certificates than those by which gitgate itself knows the API server; while the cluster's CA is rotated they become the same", r.what()), true
+}
+
+// certificates reports whether a ConfigMap holds nothing but certificates.
+func (r *review) certificates() bool {
+	data := object(r.new, "data")
+	return len(data) == 1 && r.new["binaryData"] == nil && strings.HasPrefix(text(data, "ca.crt"), "-----BEGIN CERTIFICATE-----")
+}
+
+// knownCA reports whether the certificates are those that the process knows, if it
+// knows any. Texts are compared and not certificates: what one parser skips another
+// reads.
+func (r *review) knownCA() bool {
+	if r.lock.cfg.RootCA == nil {
+		return true
+	}
+	known := r.lock.cfg.RootCA()
+	ca := strings.TrimSpace(text(r.new, "data", "ca.crt"))
+	return len(known) == 0 || slices.ContainsFunc(known, func(bundle string) bool { return strings.TrimSpace(bundle) == ca })
 }
 
 // endpoints judges Endpoints, which bear the name of their Service and no owner.

@@ -255,6 +255,9 @@ var ownNamed = set("/secrets", "/configmaps", "/persistentvolumeclaims")
 // there; all the rest is its own to write.
 func (r *review) ownNamespace() (ruling, bool) {
 	resource := r.key.group + "/" + r.key.resource
+	if resource == "/configmaps" && r.key.name == rootCAName && r.snap.records[r.key] == nil && r.main() {
+		return r.ownRootCA()
+	}
 	if r.snap.records[r.key] != nil || !ownKinds[resource] && !(ownNamed[resource] && strings.HasPrefix(r.key.name, "gitgate-")) {
 		return ruling{}, false
 	}
@@ -272,6 +275,18 @@ func (r *review) ownNamespace() (ruling, bool) {
 	}
 	if _, ok, _ := r.kin(); ok {
 		return ruling{}, false // see derived
+	}
+	if g, ok := r.side(scope{closed: r.snap.top}); ok {
+		return g, true
+	}
+	return r.ownObject()
+}
+
+// ownRootCA judges by what our own Pods know the API server: its publisher writes it,
+// and nobody else.
+func (r *review) ownRootCA() (ruling, bool) {
+	if g, ok := r.decode(); !ok {
+		return g, true
 	}
 	if g, ok := r.side(scope{closed: r.snap.top}); ok {
 		return g, true
