@@ -21,7 +21,8 @@ type Report struct {
 	// shown.
 	Changes []Change
 	// Files is the repository at the revision that was judged, for excerpts. Nil
-	// means that no excerpts are shown. Excerpts of Secrets never are.
+	// means that no excerpts are shown. Excerpts of Secrets never are. It must not
+	// follow symbolic links; a tree of verify/commit does not.
 	Files fs.FS
 	// Version is gitgate's version; empty is left out.
 	Version string
