@@ -165,10 +165,10 @@ func (d *definition) compile(raw map[string]any) (*custom, error) {
 	if internal.Schema == nil || internal.Schema.OpenAPIV3Schema == nil {
 		return nil, errors.New("it has no schema")
 	}
-	return d.build(internal, size)
+	return d.build(internal)
 }
 
-func (d *definition) build(version apiextensions.CustomResourceDefinitionVersion, size int) (*custom, error) {
+func (d *definition) build(version apiextensions.CustomResourceDefinitionVersion) (*custom, error) {
 	props := version.Schema.OpenAPIV3Schema
 	s, err := structural.NewStructural(props)
 	if err != nil {
@@ -188,7 +188,7 @@ func (d *definition) build(version apiextensions.CustomResourceDefinitionVersion
 	if err != nil {
 		return nil, err
 	}
-	c := &custom{schema: s, size: size, validator: validator, preserve: d.preserve,
+	c := &custom{schema: s, validator: validator, preserve: d.preserve,
 		rules: cel.NewValidator(s, true, celconfig.PerCallLimit)}
 	if sub := version.Subresources; sub != nil {
 		c.status = sub.Status != nil

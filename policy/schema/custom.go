@@ -2,7 +2,6 @@ package schema
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -19,14 +18,9 @@ import (
 	celconfig "k8s.io/apiserver/pkg/apis/cel"
 )
 
-// maxWork bounds the size of an object times that of its schema, in values: what
-// the libraries do is at most proportional to it, and cannot be interrupted.
-const maxWork = 2_000_000_000
-
 // A custom is the compiled schema of a version of a custom resource.
 type custom struct {
 	schema    *structural.Structural
-	size      int // values in the definition
 	validator validation.SchemaValidator
 	rules     *cel.Validator // nil if there is no rule
 	preserve  bool
@@ -37,15 +31,11 @@ type custom struct {
 // validate does what the API server does to an object that is created, in the same
 // order and by the same libraries.
 func (c *custom) validate(ctx context.Context, obj map[string]any) ([]Problem, error) {
-	size, err := measure(obj)
-	var bad *badValue
-	switch {
-	case errors.As(err, &bad):
-		return []Problem{{Message: clean(bad.Error())}}, nil
-	case err != nil:
-		return nil, err
-	case size*c.size > maxWork:
-		return nil, fmt.Errorf("%w: an object of %d values is too much for a schema of %d", ErrUnusable, size, c.size)
+	if _, err := measure(obj); err != nil {
+		return []Problem{{Message: clean(err.Error())}}, nil
+	}
+	if work(c.schema, obj) > maxWork {
+		return nil, fmt.Errorf("%w: it would take more than %d checks to validate this object", ErrUnusable, maxWork)
 	}
 	problems, err := validateMetadata(obj)
 	if err != nil {

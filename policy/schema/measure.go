@@ -5,11 +5,6 @@ import (
 	"math"
 )
 
-// A badValue is one that cannot stand in an unstructured object.
-type badValue struct{ why string }
-
-func (e *badValue) Error() string { return e.why }
-
 // bytesPerValue is how much text counts as one more value.
 const bytesPerValue = 64
 
@@ -19,7 +14,7 @@ func measure(v any) (int, error) { return measureAt(v, 0) }
 
 func measureAt(v any, depth int) (n int, err error) {
 	if depth > maxDepth {
-		return 0, &badValue{fmt.Sprintf("the object is nested deeper than %d levels", maxDepth)}
+		return 0, fmt.Errorf("the object is nested deeper than %d levels", maxDepth)
 	}
 	switch v := v.(type) {
 	case nil, bool, int, int64, float64:
@@ -47,7 +42,7 @@ func measureAt(v any, depth int) (n int, err error) {
 		}
 		return n, nil
 	}
-	return 0, &badValue{fmt.Sprintf("the object holds a %T, which JSON has no word for", v)}
+	return 0, fmt.Errorf("the object holds a %T, which JSON has no word for", v)
 }
 
 // maxPlain is where JSON begins to write whole numbers with an exponent.

@@ -140,9 +140,8 @@ func arrange(problems []Problem) []Problem {
 		return strings.Compare(a.Message, b.Message)
 	})
 	problems = slices.Compact(problems)
-	if over := len(problems) - MaxProblems; over > 0 {
-		problems = append(problems[:MaxProblems-1:MaxProblems-1],
-			Problem{Message: fmt.Sprintf("and %d problems more", over+1)})
+	if len(problems) > MaxProblems {
+		problems = append(problems[:MaxProblems-1:MaxProblems-1], Problem{Message: "there are more problems than these"})
 	}
 	return problems
 }

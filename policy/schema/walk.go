@@ -14,7 +14,7 @@ func validateBuiltin(k *builtin, obj map[string]any) []Problem {
 	var steps [32]desired.Step
 	w := walker{path: steps[:0]}
 	w.value(k.node, obj)
-	if w.full() { // say the same ones every time
+	if w.full() { // stop at the same place every time
 		w = walker{path: steps[:0], sorted: true}
 		w.value(k.node, obj)
 	}
@@ -49,8 +49,14 @@ func (w *walker) wrong(v any, s shape) {
 
 // refuse reports a value of the right type that is not good.
 func (w *walker) refuse(v any, why string) {
-	at := w.path.String()
+	at := clean(w.path.String())
 	w.add(Problem{Field: at, Message: fmt.Sprintf("%s: Invalid value: %s: %s", at, describe(v), why)})
+}
+
+// duplicate reports that the item here was there before.
+func (w *walker) duplicate(what string) {
+	at := clean(w.path.String())
+	w.add(Problem{Field: at, Message: at + ": Duplicate value: " + what})
 }
 
 // value checks v. Null stands for the absence of a value.
@@ -188,8 +194,7 @@ func (w *walker) items(n *node, l []any) {
 		default:
 			w.value(n.elem, v)
 			if n.set && !seen.add(identity(v)) {
-				at := w.path.String()
-				w.add(Problem{Field: at, Message: at + ": Duplicate value: " + describe(v)})
+				w.duplicate(describe(v))
 			}
 		}
 		w.leave()
@@ -244,8 +249,7 @@ func (w *walker) keyed(n *node, item any, seen *seen) {
 		}
 	}
 	if !seen.add(id) {
-		at := w.path.String()
-		w.add(Problem{Field: at, Message: at + ": Duplicate value: " + keysOf(n, m)})
+		w.duplicate(keysOf(n, m))
 	}
 }
 

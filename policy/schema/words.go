@@ -9,7 +9,7 @@ import (
 
 // Bounds of what is read and said.
 const (
-	// MaxProblems bounds the problems of one object. The last one says how many were
+	// MaxProblems bounds the problems of one object. The last one says so if more were
 	// left out.
 	MaxProblems = 50
 	// maxDepth bounds how deep values are nested.
