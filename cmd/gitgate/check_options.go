@@ -22,7 +22,7 @@ import (
 // A rangeOptions holds the flags that say what is judged, and by what.
 type rangeOptions struct {
 	repo, base, head, path string
-	workTree               bool
+	workTree, staged       bool
 	config                 []string
 	fromCluster            bool
 	kubeconfig, context    string
@@ -34,9 +34,10 @@ type rangeOptions struct {
 func (o *rangeOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.repo, "repo", ".", "`DIR` of the repository, bare or with a work tree")
-	f.StringVar(&o.base, "base", "", "`REV` that is in force; by default what the cluster applied last, or the branch at origin")
+	f.StringVar(&o.base, "base", "", "`REV` that is in force; by default what the cluster applied last, or the branch at origin; zeros mean that nothing is")
 	f.StringVar(&o.head, "head", "", "`REV` to judge; by default HEAD")
 	f.BoolVar(&o.workTree, "worktree", false, "judge the files as they stand in the work tree, which nobody has signed")
+	f.BoolVar(&o.staged, "staged", false, "judge what is staged for the next commit, which nobody has signed")
 	f.StringVar(&o.path, "path", "", "`DIR` of the repository in place of the GitSync's spec.path")
 	f.StringArrayVarP(&o.config, "config", "c", nil, "`FILE, DIR or REV:PATH` with GitSyncs, TrustPolicies and PolicySets; may be repeated")
 	f.BoolVar(&o.fromCluster, "from-cluster", false, "read the configuration from a cluster")
@@ -47,7 +48,7 @@ func (o *rangeOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.loopbackHTTP, "insecure-loopback-registries", false, "allow plain HTTP to registries on this machine, for tests")
 	cmd.MarkFlagsOneRequired("config", "from-cluster")
 	cmd.MarkFlagsMutuallyExclusive("config", "from-cluster")
-	cmd.MarkFlagsMutuallyExclusive("worktree", "head")
+	cmd.MarkFlagsMutuallyExclusive("worktree", "staged", "head")
 	// These fail for flags that do not exist alone.
 	_ = f.MarkHidden("insecure-loopback-registries")
 	for _, dir := range []string{"repo", "path"} {

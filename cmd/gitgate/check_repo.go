@@ -20,8 +20,10 @@ import (
 // A checkedRange is what one check looks at.
 type checkedRange struct {
 	repo *gitRepository
-	// head is the commit to judge; zero for a work tree.
-	head plumbing.Hash
+	// head is the commit to judge; zero for what is not committed, as uncommitted
+	// names it.
+	head        plumbing.Hash
+	uncommitted string
 	// base are the commits that count as in force; none for all since the root.
 	base []plumbing.Hash
 	// files is the tree to judge, about which nothing is proven, and former the one
@@ -34,7 +36,7 @@ type checkedRange struct {
 // revision names the head as the cluster would.
 func (r *checkedRange) revision(branch string) string {
 	if r.head.IsZero() {
-		return "worktree"
+		return r.uncommitted
 	}
 	return branch + "@sha1:" + r.head.String()
 }
@@ -43,14 +45,22 @@ func (r *checkedRange) revision(branch string) string {
 func (o *checkOptions) open(ctx context.Context, repo *gitRepository, sync *v1alpha1.GitSync) (*checkedRange, error) {
 	r := &checkedRange{repo: repo, close: func() {}}
 	head, err := repo.resolve(cmp.Or(o.head, "HEAD"))
-	if err != nil {
+	first := o.staged && err != nil && repo.unborn()
+	if err != nil && !first {
 		return nil, fmt.Errorf("--head: %w", err)
 	}
-	if o.workTree {
+	switch {
+	case o.workTree:
+		r.uncommitted = "worktree"
 		if r.files, r.close, err = repo.workTree(); err != nil {
 			return nil, err
 		}
-	} else {
+	case o.staged:
+		r.uncommitted = "index"
+		if r.files, err = repo.staged(); err != nil || first {
+			return r, err
+		}
+	default:
 		r.head = head
 		if r.files, err = commit.Unverified(repo.objects, head); err != nil {
 			return nil, fmt.Errorf("reading %s: %w", head, err)
@@ -83,6 +93,9 @@ func (o *checkOptions) open(ctx context.Context, repo *gitRepository, sync *v1al
 // last, or what the remote has. Without any of them everything since the root that
 // the TrustPolicy pins is judged.
 func (o *checkOptions) baseOf(repo *gitRepository, sync *v1alpha1.GitSync) (string, plumbing.Hash, error) {
+	if o.base == plumbing.ZeroHash.String() {
+		return "", plumbing.ZeroHash, nil // so git tells its hooks that a branch was not there
+	}
 	if o.base != "" {
 		h, err := repo.resolve(o.base)
 		if err != nil {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -12,9 +10,6 @@ import (
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/filesystem"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
@@ -23,14 +18,18 @@ import (
 // rather than by go-git because that refuses repositories with extensions that
 // do not concern objects, and decodes commits that we must see raw.
 type gitRepository struct {
-	dir     string
-	refs    *filesystem.Storage
-	objects *alternateObjects
+	dir string // as the user named it
+	// gitDir holds HEAD and the index; top is where the work tree begins, empty if
+	// there is none.
+	gitDir, top string
+	refs        *filesystem.Storage
+	objects     *alternateObjects
 }
 
-// openGitRepository opens the repository at dir or above it, like git.
+// openGitRepository opens the repository at dir or above it, like git. Objects are
+// also found where git finds them that runs a hook: see [openObjects].
 func openGitRepository(dir string) (*gitRepository, error) {
-	gitDir, err := findGitDir(dir)
+	gitDir, top, err := findGitDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -49,36 +48,34 @@ func openGitRepository(dir string) (*gitRepository, error) {
 	if common != gitDir {
 		fs = dotgit.NewRepositoryFilesystem(fs, osfs.New(common))
 	}
-	r := &gitRepository{dir: dir, refs: openStorage(fs)}
-	r.objects = &alternateObjects{Storage: r.refs}
-	return r, r.objects.addAlternates(filepath.Join(common, "objects"), 0)
+	r := &gitRepository{dir: dir, gitDir: gitDir, top: top, refs: openStorage(fs)}
+	r.objects, err = openObjects(r.refs, filepath.Join(common, "objects"))
+	return r, err
 }
 
-func openStorage(fs billy.Filesystem) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(withoutAlternates{fs}, cache.NewObjectLRUDefault(), filesystem.Options{KeepDescriptors: true})
-}
-
-func findGitDir(dir string) (string, error) {
+// findGitDir returns the Git directory, and the top of the work tree if there is one.
+func findGitDir(dir string) (gitDir, top string, err error) {
 	start, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if _, err := os.Stat(start); err != nil {
-		return "", err
+		return "", "", err
 	}
 	for at := start; ; at = filepath.Dir(at) {
 		dotGit := filepath.Join(at, ".git")
 		if info, err := os.Stat(dotGit); err == nil {
 			if info.IsDir() {
-				return dotGit, nil
+				return dotGit, at, nil
 			}
-			return readPointer(dotGit, "gitdir: ")
+			gitDir, err := readPointer(dotGit, "gitdir: ")
+			return gitDir, at, err
 		}
 		if isGitDir(at) {
-			return at, nil
+			return at, "", nil
 		}
 		if at == filepath.Dir(at) {
-			return "", fmt.Errorf("%s: not a Git repository", dir)
+			return "", "", fmt.Errorf("%s: not a Git repository", dir)
 		}
 	}
 }
@@ -116,88 +113,4 @@ func readPointer(file, prefix string) (string, error) {
 		path = filepath.Join(filepath.Dir(file), path)
 	}
 	return filepath.Clean(path), nil
-}
-
-// withoutAlternates hides the file objects/info/alternates: go-git would open
-// every alternate anew for each object.
-type withoutAlternates struct{ billy.Filesystem }
-
-func (fs withoutAlternates) Open(name string) (billy.File, error) {
-	if filepath.ToSlash(name) == "objects/info/alternates" {
-		return nil, os.ErrNotExist
-	}
-	return fs.Filesystem.Open(name)
-}
-
-// alternateObjects finds objects in a repository and then in its alternates.
-type alternateObjects struct {
-	*filesystem.Storage
-	others []*filesystem.Storage
-}
-
-var _ storer.EncodedObjectStorer = (*alternateObjects)(nil)
-
-// maxAlternates is how deep alternates may name alternates; git's own limit.
-const maxAlternates = 5
-
-func (a *alternateObjects) addAlternates(objects string, depth int) error {
-	data, err := os.ReadFile(filepath.Join(objects, "info", "alternates"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if depth == maxAlternates {
-		return fmt.Errorf("%s: alternates nest deeper than %d", objects, maxAlternates)
-	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for lines.Scan() {
-		path := lines.Text()
-		if path == "" || path[0] == '#' {
-			continue
-		}
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(objects, path)
-		}
-		a.others = append(a.others, openStorage(osfs.New(filepath.Dir(path))))
-		if err := a.addAlternates(path, depth+1); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
-}
-
-func (a *alternateObjects) EncodedObject(t plumbing.ObjectType, h plumbing.Hash) (plumbing.EncodedObject, error) {
-	obj, err := a.Storage.EncodedObject(t, h)
-	for _, other := range a.others {
-		if !errors.Is(err, plumbing.ErrObjectNotFound) {
-			break
-		}
-		obj, err = other.EncodedObject(t, h)
-	}
-	return obj, err
-}
-
-func (a *alternateObjects) EncodedObjectSize(h plumbing.Hash) (int64, error) {
-	n, err := a.Storage.EncodedObjectSize(h)
-	for _, other := range a.others {
-		if !errors.Is(err, plumbing.ErrObjectNotFound) {
-			break
-		}
-		n, err = other.EncodedObjectSize(h)
-	}
-	return n, err
-}
-
-func (a *alternateObjects) withPrefix(prefix []byte) ([]plumbing.Hash, error) {
-	var found []plumbing.Hash
-	for _, s := range append([]*filesystem.Storage{a.Storage}, a.others...) {
-		hashes, err := s.HashesWithPrefix(prefix)
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, hashes...)
-	}
-	return found, nil
 }

@@ -96,8 +96,8 @@ type Request struct {
 	// are as they were are not judged by the rules again.
 	JudgedBefore bool
 	// Unverified is what a thorough gate looks at when the commits are not verified.
-	// With no head commit it is a work tree that nobody committed yet. The gate
-	// ignores it otherwise, and never releases anything of it.
+	// With no head commit it is something that nobody committed yet, which Revision
+	// names. The gate ignores it otherwise, and never releases anything of it.
 	Unverified fs.FS
 	// Inventory counts the objects that are applied now. [AsPrevious] is as many as
 	// the last applied release declared.
@@ -269,7 +269,7 @@ func (a *admission) verify(ctx context.Context) bool {
 		if a.req.Commit.Head.IsZero() && a.tree != nil {
 			return a.end(verdict.Finding{
 				Reason: verdict.UnsignedCommit, Severity: verdict.Undetermined,
-				Message: "the work tree is not committed: what is said of it counts once somebody has signed it",
+				Message: "the " + a.req.Revision + " is not committed: what is said of it counts once somebody has signed it",
 			})
 		}
 	}
