@@ -207,8 +207,12 @@ func (in *installation) release(ctx context.Context) (err error) {
 
 // lock starts both replicas and waits until the lock is in force.
 func (in *installation) lock(ctx context.Context) error {
+	ca, err := in.clusterCA("")
+	if err != nil {
+		return err
+	}
 	for _, name := range []string{"one", "two"} {
-		w, err := in.ServeWebhook(ctx, name)
+		w, err := in.ServeWebhook(ctx, name, "--cluster-ca-file", ca)
 		if err != nil {
 			return err
 		}
