@@ -25,6 +25,7 @@ import (
 type checkOptions struct {
 	rangeOptions
 	keys     []string
+	schemas  []string
 	offline  bool
 	cacheDir string
 	all      bool
@@ -79,6 +80,7 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
 	o.rangeOptions.flags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.keys, "keys", nil, "`FILE` with age identities or armored OpenPGP private keys, to decrypt and check integrity; may be repeated")
+	f.StringArrayVar(&o.schemas, "schemas", nil, "`FILE, DIR or REV:PATH` with CustomResourceDefinitions that the cluster has; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "ask no registry: images that the cache does not prove are undetermined")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`DIR` to keep signatures of images in between runs; what is read from it is verified again")
 	f.BoolVar(&o.all, "all", false, "judge every object by the policies, not only those that differ from base")
@@ -86,6 +88,7 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
 	f.StringVar(&o.failOn, "fail-on", string(verdict.Undetermined), "the least that fails: deny, undetermined or warn")
 	_ = cmd.MarkFlagFilename("keys", "agekey", "txt", "asc") // these fail for flags that do not exist alone
 	_ = cmd.MarkFlagDirname("cache-dir")
+	_ = cmd.MarkFlagFilename("schemas", "yaml", "yml", "json")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(report.Formats(), cobra.ShellCompDirectiveDefault))
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"deny", "undetermined", "warn"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -128,7 +131,6 @@ func (o *checkOptions) exit(r report.Report) error {
 // A checked is the outcome of a check.
 type checked struct {
 	report report.Report
-	stages []*localStage // of each verdict
 	close  func()
 }
 
@@ -147,8 +149,12 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 	if err != nil {
 		return nil, err
 	}
+	schemas, err := readSchemas(ctx, repo, o.schemas)
+	if err != nil {
+		return nil, err
+	}
 	c := &checker{
-		options: o, repo: repo, config: config, progress: progressTo(stderr),
+		options: o, repo: repo, config: config, schemas: schemas, progress: progressTo(stderr),
 		gates: &gates{
 			renders: render.NewCache(renderCacheBytes), system: o.namespace, loopbackHTTP: o.loopbackHTTP,
 			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{},
@@ -169,6 +175,7 @@ type checker struct {
 	options  *checkOptions
 	repo     *gitRepository
 	config   client.Reader
+	schemas  []map[string]any
 	gates    *gates
 	progress progress
 }
@@ -186,6 +193,8 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 	}
 	former := out.close
 	out.close = func() { former(); r.close() }
+	schemas := newSchemaStage(c.schemas)
+	c.gates.scope = schemas.scope
 	local := &localStage{prune: sync.PruneEnabled(), progress: c.progress.of(name)}
 	g, err := c.gates.Gate(ctx, in, local)
 	if err != nil {
@@ -202,13 +211,30 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 		v = extended(v, verdict.Finding{Stage: verdict.StageCommit, Reason: verdict.NonFastForward, Severity: verdict.Info, Message: r.note})
 	}
 	v = extended(v, recipients(r.files, local.head)...)
-	out.report.Verdicts = append(out.report.Verdicts, report.Named{Name: name, Verdict: v})
 	if passed(v, verdict.StageRender) {
-		out.report.Changes = append(out.report.Changes, local.changes()...)
+		changes := local.changes()
+		schemas.define(local.previous)
+		schemas.define(local.head)
+		v = extended(v, schemas.judge(ctx, c.options.judged(local.head, changes), func(src gate.Source, field string) int {
+			return local.Line(r.files, src, field)
+		})...)
+		out.report.Changes = append(out.report.Changes, changes...)
 	}
+	out.report.Verdicts = append(out.report.Verdicts, report.Named{Name: name, Verdict: v})
 	out.report.Files = r.files
-	out.stages = append(out.stages, local)
 	return nil
+}
+
+// judged returns the objects that differ from those in force, or all.
+func (o *checkOptions) judged(objects []gate.Object, changes []report.Change) []gate.Object {
+	if o.all {
+		return objects
+	}
+	differs := make(map[string]bool, len(changes))
+	for _, c := range changes {
+		differs[c.Object] = true
+	}
+	return slices.DeleteFunc(slices.Clone(objects), func(o gate.Object) bool { return !differs[o.ID()] })
 }
 
 // passed reports whether a stage passed.

@@ -71,7 +71,7 @@ func readConfiguration(ctx context.Context, repo *gitRepository, args []string) 
 			bad = append(bad, fmt.Errorf("-c %s: %s: %s", arg, p.Where(), p.Message))
 		}
 		for _, m := range manifests {
-			if err := c.add(m); err != nil {
+			if err := c.add(ctx, m); err != nil {
 				bad = append(bad, fmt.Errorf("%s:%d: %w", m.file, m.line, err))
 			}
 		}
@@ -135,7 +135,7 @@ func renderConfig(ctx context.Context, files fs.FS, dir, prefix string) ([]manif
 
 // add takes an object of configKinds. Fields that are not known may be conditions
 // that would not be enforced, so they are errors.
-func (c *configuration) add(m manifest) error {
+func (c *configuration) add(ctx context.Context, m manifest) error {
 	var kind metav1.TypeMeta
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(m.json, &kind); err != nil {
 		return err
@@ -155,6 +155,11 @@ func (c *configuration) add(m manifest) error {
 			return errors.New("the Secret does not fit its type; what is wrong is not shown, for it may quote values")
 		}
 		return fmt.Errorf("%s %s: %s", gvk.Kind, o.GetName(), strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if gvk.Group == v1alpha1.GroupVersion.Group {
+		if err := fits(ctx, m.json); err != nil {
+			return fmt.Errorf("%s %s: %s", gvk.Kind, o.GetName(), strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
 	}
 	if slices.Contains(clusterScoped, gvk.Kind) {
 		o.SetNamespace("")

@@ -33,11 +33,11 @@ func TestCheckConfig(t *testing.T) {
 		},
 		"Version": {
 			reason: "A later version may mean something else.",
-			config: edit("gitgate.dev/v1alpha1\nkind: TrustPolicy", "gitgate.dev/v1\nkind: TrustPolicy"), want: ":12: gitgate.dev/v1 TrustPolicy is not known: this gitgate reads gitgate.dev/v1alpha1",
+			config: edit("gitgate.dev/v1alpha1\nkind: TrustPolicy", "gitgate.dev/v1\nkind: TrustPolicy"), want: ":13: gitgate.dev/v1 TrustPolicy is not known: this gitgate reads gitgate.dev/v1alpha1",
 		},
 		"Kind": {
 			reason: "So may another kind of ours.",
-			config: edit("kind: PolicySet", "kind: PolicyList"), want: ":23: gitgate.dev/v1alpha1 PolicyList is not known: this gitgate reads gitgate.dev/v1alpha1",
+			config: edit("kind: PolicySet", "kind: PolicyList"), want: ":24: gitgate.dev/v1alpha1 PolicyList is not known: this gitgate reads gitgate.dev/v1alpha1",
 		},
 		"Twice": {
 			reason: "Two objects of one name.",

@@ -37,17 +37,18 @@ func (p *precheck) images(c *image.Config, in reconcile.Inputs) {
 	}
 }
 
-// adapt completes the stages of a gate, except for the local one.
-func (p *precheck) adapt(c *gate.Config, local *localStage) {
+// adapt puts the local stage and the keys of whoever runs the check in the place of
+// the cluster's. Where spec.decryption is missing the cluster has no keys either.
+func (p *precheck) adapt(c *gate.Config, in reconcile.Inputs, local *localStage) {
 	c.Thorough, c.Cluster, c.Progress = true, local, local.progress
 	local.Renderer = c.Renderer
 	c.Renderer = local
-	keeper, ok := c.Secrets.(secretKeeper)
-	if ok && p.keys != nil {
-		keeper.keys = p.keys
-	}
-	if !ok || keeper.keys == nil {
-		c.Secrets = keylessKeeper{keeper}
+	switch {
+	case in.Sync.Spec.Decryption == nil:
+	case p.keys != nil:
+		c.Secrets = secretKeeper{p.keys}
+	case in.DecryptionKeys == nil:
+		c.Secrets = keylessKeeper{}
 	}
 }
 

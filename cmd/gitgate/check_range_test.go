@@ -162,7 +162,12 @@ func TestCheckShallow(t *testing.T) {
 	if code != exitDenied || errs != "" || !strings.Contains(fmt.Sprint(found(t, out)), "IncompleteHistory") {
 		t.Errorf("exit %d, stderr %q, stdout %s", code, errs, out)
 	}
-	if code, _, errs = r.check("--head", head.String(), "--base", plumbing.ZeroHash.String()); code != exitUsage {
-		t.Errorf("no base at all: exit %d, stderr %q", code, errs)
+	// Git tells hooks of a new branch by zeros: everything since the root counts.
+	code, out, errs = r.check("--head", head.String(), "--base", plumbing.ZeroHash.String(), "-o", "json")
+	if code != exitDenied || errs != "" || !strings.Contains(fmt.Sprint(found(t, out)), "IncompleteHistory") {
+		t.Errorf("a new branch: exit %d, stderr %q, stdout %s", code, errs, out)
+	}
+	if code, _, errs = r.check("--head", head.String(), "--base", strings.Repeat("1", 40)); code != exitUsage || !strings.Contains(errs, "object not found") {
+		t.Errorf("a base that is not there: exit %d, stderr %q", code, errs)
 	}
 }

@@ -64,6 +64,7 @@ spec:
   trust: {name: production}
   policies: [{name: acme}]
   deletionBudget: 1
+  decryption: {provider: sops, secretRef: {name: sops-keys}}
 ---
 apiVersion: gitgate.dev/v1alpha1
 kind: TrustPolicy

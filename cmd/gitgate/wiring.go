@@ -83,7 +83,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		Timeout:        in.Sync.TimeoutOrDefault(),
 	}
 	if local, ok := cluster.(*localStage); ok {
-		g.pre.adapt(&config, local)
+		g.pre.adapt(&config, in, local)
 	}
 	made, err := gate.New(config)
 	if err != nil { // the extractors, for no stage is missing

@@ -72,6 +72,7 @@ var rules = map[string]rule{
 	"webhook/breakglass":   {ours: []string{"reconcile/api/v1alpha1"}, never: doorNever},
 	"webhook/doctor":       {ours: append(lockAndBelow, "reconcile/api/v1alpha1", "webhook/registration"), never: doorNever},
 	"webhook":              {ours: append(lockAndBelow, "webhook/certs"), never: doorNever},
+	"deploy":               {stdOnly: true},
 	"cmd/gitgate":          {ours: []string{"*"}, never: []string{module + "test"}},
 }
 
