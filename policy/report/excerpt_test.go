@@ -15,7 +15,10 @@ const canary = "hunter2"
 // TestNoExcerptShowsASecret tries the ways in which a secret gets near a finding.
 func TestNoExcerptShowsASecret(t *testing.T) {
 	const plain = "a: 1\nb: hunter2\nc: 3\n"
-	at := func(f verdict.Finding) verdict.Finding { f.Line, f.Severity, f.Message = 2, verdict.Deny, "m"; return f }
+	at := func(f verdict.Finding) verdict.Finding {
+		f.Line, f.Severity, f.Message = 2, verdict.Deny, "m"
+		return f
+	}
 	for name, tc := range map[string]struct {
 		reason  string
 		file    string

@@ -7,15 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// commandMarks are how the logs of Azure Pipelines and of GitHub Actions mark an
-// order, wherever in a line they stand.
-var commandMarks = regexp.MustCompile(`(?i)##(vso)?\[`)
+// commandMarks are how the logs of Azure Pipelines, GitHub Actions and TeamCity
+// mark an order, some of them wherever in a line it stands.
+var commandMarks = regexp.MustCompile(`(?i)##(vso|teamcity)?\[`)
 
 // Printable makes a string safe to print in one line of a terminal or of a CI
 // system's log. Control characters, and characters that are invisible or reorder
 // text (Unicode's categories Cc, Cf, Zl and Zp, and noncharacters at the ends of
 // planes), become a question mark, line breaks and tabs a space. Bytes that are not UTF-8 become U+FFFD. The marks that
-// CI systems take for commands, ##[ and ##vso[, are broken by a space.
+// CI systems take for commands, ##[, ##vso[ and ##teamcity[, are broken by a space.
 //
 // GitHub Actions also obeys lines that begin with two colons; whoever begins a
 // line with hostile text has to see to that.

@@ -16,6 +16,7 @@ func TestPrintable(t *testing.T) {
 		"Breaks":   {"Unicode has line breaks of its own.", "a\u2028b\u2029c\u0085d", "a?b?c?d"},
 		"NotUTF8":  {"Bytes that are no text.", "a\xffb", "a\ufffdb"},
 		"Azure":    {"Azure obeys wherever it stands.", "x ##vso[task.complete]y ##VSO[a]", "x ##vso [task.complete]y ##VSO [a]"},
+		"TeamCity": {"And so does TeamCity.", "##teamcity[buildStatus]", "##teamcity [buildStatus]"},
 		"Bracket":  {"Both obey the older mark.", "x ##[error]y", "x ## [error]y"},
 		"TabIn":    {"A mark that only appears once a tab is gone.", "##\t[error]", "## [error]"},
 		"HiddenIn": {"A mark with something hidden in it.", "##\u200b[error]", "##?[error]"},
