@@ -37,6 +37,9 @@ type site struct {
 	budget  func(int) int
 	// protected is what the gate protects.
 	protected []gate.Protected
+	thorough  bool
+	// more completes the request of admit; nil changes nothing.
+	more func(*gate.Request)
 
 	root, applied plumbing.Hash
 	previous      []gate.Object
@@ -98,7 +101,7 @@ func (s *site) open() *gate.Gate {
 	g, err := gate.New(gate.Config{
 		Commits: commits, Renderer: renderer{render.Options{Path: "app", Cache: render.NewCache(16 << 20)}},
 		Images: images, Policies: evaluator{engine}, Secrets: s.secrets, Cluster: s.cluster, DeletionBudget: s.budget,
-		Protected: s.protected,
+		Protected: s.protected, Thorough: s.thorough,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -118,9 +121,13 @@ func (s *site) admit(head plumbing.Hash) (*gate.Release, verdict.Verdict) {
 	if s.gate == nil {
 		s.gate = s.open()
 	}
-	release, v := s.gate.Admit(s.t.Context(), gate.Request{
+	req := gate.Request{
 		Revision: "main@sha1:" + head.String(), Previous: s.previous, Inventory: len(s.previous), Commit: s.request(head),
-	})
+	}
+	if s.more != nil {
+		s.more(&req)
+	}
+	release, v := s.gate.Admit(s.t.Context(), req)
 	if (release != nil) != v.Allowed() {
 		s.t.Fatalf("release %v does not fit the verdict: %s", release != nil, v.Summary())
 	}
