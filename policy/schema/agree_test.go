@@ -2,17 +2,19 @@ package schema_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"gitgate.dev/gitgate/policy/schema"
 )
 
 // swapEvery is how many of the mutations that swap a value are left to be asked
-// about: one in so many. FuzzBuiltin asks the server's library about all.
+// about: one in so many. TestOracle asks the server's library about all.
 const swapEvery = 5
 
 // stricter are the words of problems that the server does not have, and why.
@@ -163,5 +165,33 @@ func agreeOnCustom(t *testing.T, j *judge) {
 	})
 	if both < 100 || words < 20 {
 		t.Errorf("%d were refused, %d by validation", both, words)
+	}
+}
+
+// TestOracle asks the library by which the server reads server-side apply about all
+// mutations.
+func TestOracle(t *testing.T) {
+	o, v, refused := schema.Oracle{}, schema.New(schema.Options{}), 0
+	for _, d := range documents(t, "kinds.yaml") {
+		u := unstructured.Unstructured{Object: d}
+		for _, m := range mutations(d) {
+			problems, err := v.Validate(t.Context(), m.object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := o.Refuses(t, u.GroupVersionKind(), m.object)
+			if said != nil {
+				refused++
+			}
+			if said != nil && len(problems) == 0 {
+				t.Errorf("%s: %s: only server-side apply refuses it: %v", nameOf(d), m.what, said)
+			}
+			if said == nil && slices.ContainsFunc(problems, func(p schema.Problem) bool { return p.Unknown }) {
+				t.Errorf("%s: %s: server-side apply accepts it: %q", nameOf(d), m.what, messages(problems))
+			}
+		}
+	}
+	if refused < 5000 {
+		t.Errorf("only %d were refused", refused)
 	}
 }

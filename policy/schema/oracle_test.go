@@ -16,11 +16,12 @@ import (
 	"k8s.io/kube-openapi/pkg/spec3"
 )
 
-// An oracle is what the API server itself reads server-side apply with, fed with the
+// An Oracle is what the API server itself reads server-side apply with, fed with the
 // schemas that are embedded.
-type oracle map[schema.GroupVersion]managedfields.TypeConverter
+type Oracle map[schema.GroupVersion]managedfields.TypeConverter
 
-func (o oracle) refuses(t testing.TB, gvk schema.GroupVersionKind, obj map[string]any) error {
+// Refuses returns why server-side apply cannot read an object of a built-in kind.
+func (o Oracle) Refuses(t testing.TB, gvk schema.GroupVersionKind, obj map[string]any) error {
 	t.Helper()
 	gv := gvk.GroupVersion()
 	if o[gv] == nil {
@@ -79,7 +80,7 @@ func FuzzBuiltin(f *testing.F) {
 	for _, raw := range seeds(f) {
 		f.Add(raw)
 	}
-	o := oracle{}
+	o := Oracle{}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var u unstructured.Unstructured
 		if len(raw) > 1<<16 || u.UnmarshalJSON(raw) != nil {
@@ -100,7 +101,7 @@ func FuzzBuiltin(f *testing.F) {
 		if err != nil || catalogue().exact[gvk] == nil {
 			return
 		}
-		if said := o.refuses(t, gvk, u.Object); said != nil && len(problems) == 0 {
+		if said := o.Refuses(t, gvk, u.Object); said != nil && len(problems) == 0 {
 			t.Errorf("only server-side apply refuses it: %v\n%s", said, raw)
 		}
 	})
