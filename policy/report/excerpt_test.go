@@ -15,6 +15,7 @@ const canary = "hunter2"
 // TestNoExcerptShowsASecret tries the ways in which a secret gets near a finding.
 func TestNoExcerptShowsASecret(t *testing.T) {
 	const plain = "a: 1\nb: hunter2\nc: 3\n"
+	far := strings.Repeat("#\n", 20)
 	at := func(f verdict.Finding) verdict.Finding {
 		f.Line, f.Severity, f.Message = 2, verdict.Deny, "m"
 		return f
@@ -38,10 +39,10 @@ func TestNoExcerptShowsASecret(t *testing.T) {
 		"EscapedKind":     {"Kinds can be escaped.", "a.yaml", plain + "kind: \"S\\u0065cret\"\n", verdict.Finding{}},
 		"JSON":            {"JSON in one line.", "a.json", "{\"kind\":\"Secret\",\n\"b\":\"hunter2\"}\n", verdict.Finding{}},
 		"StringData":      {"A patch may not say of what.", "a.yaml", plain + "stringData: {}\n", verdict.Finding{}},
-		"Generator":       {"kustomize makes Secrets of literals.", "kustomization.yaml", "secretGenerator:\n- literals: [b=hunter2]\n", verdict.Finding{}},
+		"Generator":       {"kustomize makes Secrets of literals.", "kustomization.yaml", "generators: 1\nb: hunter2\n" + far + "secretGenerator: []\n", verdict.Finding{}},
 		"SOPS":            {"An encrypted file may be half encrypted.", "a.yaml", plain + "sops:\n  mac: x\n", verdict.Finding{}},
 		"Ciphertext":      {"Ciphertext is nobody's business.", "a.yaml", plain + "d: ENC[AES256_GCM,data:x]\n", verdict.Finding{}},
-		"PrivateKey":      {"Keys stand in ConfigMaps, too.", "a.yaml", plain + "k: |\n  -----BEGIN PRIVATE KEY-----\n", verdict.Finding{}},
+		"PrivateKey":      {"Keys stand in ConfigMaps, too.", "a.yaml", plain + far + "k: |\n  -----BEGIN PRIVATE KEY-----\n", verdict.Finding{}},
 		"Dotenv":          {"What is no manifest may be the input of a generator.", "prod.env", plain, verdict.Finding{}},
 		"NoExtension":     {"As above.", "token", plain, verdict.Finding{}},
 		"Password":        {"The key says so.", "a.yaml", "a: 1\npassword: hunter2\n", verdict.Finding{}},

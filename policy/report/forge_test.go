@@ -220,6 +220,18 @@ func TestJUnitReadsBack(t *testing.T) {
 	}
 }
 
+// TestFindingsAreTests proves that each finding is told, not only that there are
+// some.
+func TestFindingsAreTests(t *testing.T) {
+	for severity, want := range map[verdict.Severity]int{verdict.Deny: failing, verdict.Undetermined: erring,
+		verdict.Warn: passing, verdict.Info: passing, "meh": failing} {
+		tests := one(verdict.Finding{Stage: verdict.StagePolicy, Severity: severity, Message: "m"}).suites()[0].tests
+		if got := tests[len(tests)-1]; got.result != want || got.finding == nil {
+			t.Errorf("%s: %+v", severity, got)
+		}
+	}
+}
+
 func TestWriteErrors(t *testing.T) {
 	if err := Write(nil, "yaml", Report{}, Options{}); err == nil || !strings.Contains(err.Error(), "text, json, sarif") {
 		t.Errorf("an unknown format gives %v", err)

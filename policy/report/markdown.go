@@ -163,20 +163,18 @@ func (m *markdownWriter) finding(e entry, r Report) string {
 	return b.String()
 }
 
-// fenced is the excerpt as a block of code behind a fence that nothing in it can
-// close.
+// fenced is the excerpt as a block of code. Its lines begin with numbers, so that
+// none of them can close the fence.
 func (x *excerpt) fenced(indent string) string {
-	text := strings.Join(x.lines, "\n")
-	fence := strings.Repeat("`", max(3, longestRun(text, '`')+1))
 	var b strings.Builder
-	b.WriteString(indent + fence + "text\n")
+	b.WriteString(indent + "```text\n")
 	for i, line := range x.lines {
 		fmt.Fprintf(&b, "%s%5d | %s\n", indent, x.first+i, line)
 		if i == x.marked {
 			fmt.Fprintf(&b, "%s%5s | %s%s\n", indent, "", strings.Repeat(" ", x.column), strings.Repeat("^", x.width))
 		}
 	}
-	b.WriteString(indent + fence + "\n")
+	b.WriteString(indent + "```\n")
 	return b.String()
 }
 
