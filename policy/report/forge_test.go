@@ -229,6 +229,9 @@ func TestFindingsAreTests(t *testing.T) {
 		if got := tests[len(tests)-1]; got.result != want || got.finding == nil {
 			t.Errorf("%s: %+v", severity, got)
 		}
+		if tests[0].name != "verdict" || tests[0].result != want { // there is but one finding
+			t.Errorf("%s: %+v", severity, tests[0])
+		}
 	}
 }
 
