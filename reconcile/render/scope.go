@@ -14,8 +14,9 @@ import (
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
-// builtinKinds lists the kinds that Kubernetes 1.37 serves, by group: those that
-// live in a namespace before the bar, those of the cluster after it.
+// builtinKinds lists the kinds that Kubernetes 1.37 serves, and our own, which every
+// cluster of ours serves, by group: those that live in a namespace before the bar,
+// those of the cluster after it.
 var builtinKinds = map[string]string{
 	"": "ConfigMap Endpoints Event LimitRange PersistentVolumeClaim Pod PodTemplate ReplicationController ResourceQuota Secret Service ServiceAccount" +
 		" | ComponentStatus Namespace Node PersistentVolume",
@@ -33,6 +34,7 @@ var builtinKinds = map[string]string{
 	"discovery.k8s.io":             "EndpointSlice |",
 	"events.k8s.io":                "Event |",
 	"flowcontrol.apiserver.k8s.io": "| FlowSchema PriorityLevelConfiguration",
+	"gitgate.dev":                  "GitSync | BreakGlass PolicySet TrustPolicy",
 	"internal.apiserver.k8s.io":    "| StorageVersion",
 	"networking.k8s.io":            "Ingress NetworkPolicy | IPAddress IngressClass ServiceCIDR",
 	"node.k8s.io":                  "| RuntimeClass",
@@ -59,7 +61,7 @@ var builtinScopes = func() map[schema.GroupKind]bool {
 	return out
 }()
 
-// BuiltinScope is a [ScopeFunc] that knows the kinds of Kubernetes 1.37 itself.
+// BuiltinScope is a [ScopeFunc] that knows the kinds of Kubernetes 1.37 and our own.
 func BuiltinScope(gvk schema.GroupVersionKind) (namespaced, known bool) {
 	namespaced, known = builtinScopes[gvk.GroupKind()]
 	return namespaced, known

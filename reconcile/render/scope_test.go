@@ -2,10 +2,13 @@ package render
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
 )
 
 func TestTargetNamespace(t *testing.T) {
@@ -98,7 +101,39 @@ func TestBuiltinScopeTable(t *testing.T) {
 			t.Errorf("%s: namespaced %t, known %t", kind, got, known)
 		}
 	}
+	for kind, want := range ownScopes(t) {
+		if got, known := BuiltinScope(kind.WithVersion("v1alpha1")); !known || got != want {
+			t.Errorf("%s: namespaced %t, known %t: its CustomResourceDefinition says %t", kind, got, known, want)
+		}
+	}
 	if _, known := BuiltinScope(schema.GroupVersionKind{Group: "example.com", Kind: "Pod"}); known {
 		t.Error("a custom kind is not built in")
 	}
+}
+
+// ownScopes reads the scopes of our own kinds from what is installed.
+func ownScopes(t *testing.T) map[schema.GroupKind]bool {
+	t.Helper()
+	files, err := filepath.Glob("../../deploy/crds/*.yaml")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%d CustomResourceDefinitions: %v", len(files), err)
+	}
+	out := map[schema.GroupKind]bool{}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var crd struct {
+			Spec struct {
+				Group, Scope string
+				Names        struct{ Kind string }
+			}
+		}
+		if err := yaml.Unmarshal(raw, &crd); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		out[schema.GroupKind{Group: crd.Spec.Group, Kind: crd.Spec.Names.Kind}] = crd.Spec.Scope == "Namespaced"
+	}
+	return out
 }
