@@ -125,6 +125,7 @@ func TestAddCRD(t *testing.T) {
 // rather than valid.
 func TestUnusable(t *testing.T) {
 	deep := strings.Repeat("{type: object, properties: {a: ", 200) + "{type: string}" + strings.Repeat("}}", 200)
+	large := "{type: object, properties: {a: {type: string, enum: [" + strings.Repeat("a,", 300_001) + "]}}}"
 	rules := strings.Repeat("{rule: 'true'},", 2001)
 	for name, tc := range map[string]struct{ reason, schema, want string }{
 		"None":        {"Version 1 demands a schema.", "null", "no schema"},
@@ -132,6 +133,7 @@ func TestUnusable(t *testing.T) {
 		"Untyped":     {"Structural schemas have types.", "{properties: {a: {properties: {b: {type: string}}}}}", "structural"},
 		"Reference":   {"Structural schemas have no references, so none that go round.", "{type: object, properties: {a: {$ref: '#'}}}", "$ref"},
 		"Deep":        {"Nesting is bounded.", deep, "nested deeper"},
+		"Large":       {"So is size.", large, "more than 300000"},
 		"Rules":       {"Each rule is compiled.", "{type: object, x-kubernetes-validations: [" + rules + "]}", "more than 2000"},
 		"Nested":      {"Structural schemas have types in one place.", "{type: object, properties: {a: {type: string}}, allOf: [{properties: {a: {type: string}}}]}", "allOf[0]"},
 	} {

@@ -171,3 +171,11 @@ func TestArchive(t *testing.T) {
 		t.Error("anything is an archive")
 	}
 }
+
+// TestArrange holds that problems come in order, once, and not without end.
+func TestArrange(t *testing.T) {
+	got := arrange([]Problem{{Field: "b"}, {Field: "a", Message: "2"}, {Field: "a", Message: "1"}, {Field: "b"}})
+	if want := []Problem{{Field: "a", Message: "1"}, {Field: "a", Message: "2"}, {Field: "b"}}; !slices.Equal(got, want) {
+		t.Errorf("arrange() = %+v, want %+v", got, want)
+	}
+}

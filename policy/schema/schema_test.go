@@ -116,6 +116,8 @@ func TestKinds(t *testing.T) {
 			[]string{"PodDisruptionBudget policy/v1beta1 is not served by Kubernetes 1.37: use policy/v1"}, nil},
 		"Gone": {"No version is left.", "{apiVersion: policy/v1beta1, kind: PodSecurityPolicy}",
 			[]string{"PodSecurityPolicy policy/v1beta1 is not served by Kubernetes 1.37, nor is this kind in any other version"}, nil},
+		"Stable": {"Beta versions are served as well.", "{apiVersion: resource.k8s.io/v1alpha2, kind: ResourceClaim}",
+			[]string{"ResourceClaim resource.k8s.io/v1alpha2 is not served by Kubernetes 1.37: use resource.k8s.io/v1"}, nil},
 		"WrongGroup": {"A stable version is preferred.", "{apiVersion: apps/v1, kind: Ingress}",
 			[]string{"Ingress apps/v1 is not served by Kubernetes 1.37: use networking.k8s.io/v1"}, nil},
 		"Unknown": {"Nobody knows what fits it.", "{apiVersion: example.com/v1, kind: Widget}", nil, schema.ErrNoSchema},
