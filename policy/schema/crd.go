@@ -140,8 +140,8 @@ func guard(f func() error) (err error) {
 	return f()
 }
 
-// compile reads a version as the API server does when it begins to serve it.
-func (d *definition) compile(raw map[string]any) (*custom, error) {
+// readVersion reads a version of a definition, bounded.
+func readVersion(raw map[string]any) (*apiextensions.CustomResourceDefinitionVersion, error) {
 	size, err := measure(raw)
 	if err != nil {
 		return nil, err
@@ -165,17 +165,21 @@ func (d *definition) compile(raw map[string]any) (*custom, error) {
 	if internal.Schema == nil || internal.Schema.OpenAPIV3Schema == nil {
 		return nil, errors.New("it has no schema")
 	}
-	return d.build(internal)
+	return &internal, nil
 }
 
-func (d *definition) build(version apiextensions.CustomResourceDefinitionVersion) (*custom, error) {
+// compile reads a version as the API server does when it begins to serve it.
+func (d *definition) compile(raw map[string]any) (*custom, error) {
+	version, err := readVersion(raw)
+	if err != nil {
+		return nil, err
+	}
 	props := version.Schema.OpenAPIV3Schema
 	s, err := structural.NewStructural(props)
 	if err != nil {
 		return nil, err
 	}
-	root := field.NewPath("schema", "openAPIV3Schema")
-	if errs := structural.ValidateStructural(root, s); len(errs) > 0 {
+	if errs := structural.ValidateStructural(schemaPath, s); len(errs) > 0 {
 		return nil, fmt.Errorf("not a structural schema: %w", errs[0])
 	}
 	if n := countRules(s); n > maxRules {
@@ -195,6 +199,38 @@ func (d *definition) build(version apiextensions.CustomResourceDefinitionVersion
 		c.scale = sub.Scale
 	}
 	return c, nil
+}
+
+// schemaPath is where a version holds its schema.
+var schemaPath = field.NewPath("schema", "openAPIV3Schema")
+
+// checkDefinition finds schemas in a CustomResourceDefinition that are not
+// structural, which the API server refuses. obj fits its own schema.
+func checkDefinition(obj map[string]any) (problems []Problem) {
+	spec, _ := obj["spec"].(map[string]any)
+	versions, _ := spec["versions"].([]any)
+	for i, one := range versions[:min(len(versions), maxVersions)] {
+		raw, _ := one.(map[string]any)
+		at := field.NewPath("spec", "versions").Index(i).Child("schema", "openAPIV3Schema")
+		err := guard(func() error {
+			version, err := readVersion(raw)
+			if err != nil {
+				return err
+			}
+			s, err := structural.NewStructural(version.Schema.OpenAPIV3Schema)
+			if err != nil {
+				return err
+			}
+			for _, err := range structural.ValidateStructural(at, s) {
+				problems = append(problems, Problem{Field: clean(err.Field), Message: clean(err.Error())})
+			}
+			return nil
+		})
+		if err != nil {
+			problems = append(problems, Problem{Field: at.String(), Message: clean(at.String() + ": " + err.Error())})
+		}
+	}
+	return arrange(problems)
 }
 
 // countRules counts the CEL rules of a schema.

@@ -152,6 +152,33 @@ func TestUnusable(t *testing.T) {
 	}
 }
 
+// TestDefinition holds that a definition is refused for its schema.
+func TestDefinition(t *testing.T) {
+	v := schema.New(schema.Options{})
+	const at = "spec.versions[0].schema.openAPIV3Schema"
+	for name, tc := range map[string]struct {
+		reason, schema string
+		want           []string
+	}{
+		"Clean": {"It is structural.", "{type: object, properties: {a: {type: string}}}", nil},
+		"None":  {"Version 1 demands a schema.", "null", []string{at + ": it has no schema"}},
+		"Untyped": {"Structural schemas have types.", "{type: object, properties: {a: {enum: [x]}}}",
+			[]string{at + ".properties[a].type: Required value: must not be empty for specified object fields"}},
+		"Reference": {"And no references.", "{type: object, properties: {a: {$ref: '#'}}}",
+			[]string{at + ": OpenAPIV3Schema '$ref' is not supported"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := v.Validate(t.Context(), crdOf(t, tc.schema))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, messages(got)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
 // crdOf defines example.org/v1 Thing by a schema.
 func crdOf(t testing.TB, schema string) map[string]any {
 	t.Helper()

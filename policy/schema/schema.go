@@ -47,6 +47,9 @@ type Validator struct {
 	crds map[schema.GroupKind]*definition
 }
 
+// definitionKind is the kind whose objects define kinds.
+var definitionKind = schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
+
 // New returns a Validator that knows the kinds of Kubernetes. It reads nothing yet.
 func New(Options) *Validator {
 	return &Validator{crds: map[schema.GroupKind]*definition{}}
@@ -77,7 +80,11 @@ func (v *Validator) Validate(ctx context.Context, obj map[string]any) ([]Problem
 		return nil, err
 	}
 	if k != nil {
-		return validateBuiltin(k, obj), nil
+		problems := validateBuiltin(k, obj)
+		if gvk == definitionKind && len(problems) == 0 {
+			problems = checkDefinition(obj)
+		}
+		return problems, nil
 	}
 	if d := v.definition(gvk.GroupKind()); d != nil {
 		return d.validate(ctx, gvk.Version, obj)
