@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gitgate.dev/gitgate/policy/report"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/webhook/breakglass"
 )
@@ -132,9 +133,9 @@ func printGrants(w io.Writer, states []breakglass.State, now time.Time) error {
 			where = strings.Join(s.Grant.Namespaces, ",")
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Phase, left,
-			printable(strings.Join(slices.Concat(s.Grant.Users, s.Grant.Groups), ",")),
-			printable(strings.Join(s.Grant.Verbs, ",")+" "+strings.Join(resourceTexts(s.Grant), ",")+" "+strings.Join(s.Grant.Names, ",")),
-			printable(where), printable(s.Grant.Reason))
+			report.Printable(strings.Join(slices.Concat(s.Grant.Users, s.Grant.Groups), ",")),
+			report.Printable(strings.Join(s.Grant.Verbs, ",")+" "+strings.Join(resourceTexts(s.Grant), ",")+" "+strings.Join(s.Grant.Names, ",")),
+			report.Printable(where), report.Printable(s.Grant.Reason))
 	}
 	return t.Flush()
 }

@@ -279,7 +279,7 @@ func (p progress) of(name string) func(verdict.Stage) {
 	if p.to == nil {
 		return nil
 	}
-	return func(s verdict.Stage) { fmt.Fprintf(p.to, "\r\x1b[Kchecking %s: %s …", printable(name), s) }
+	return func(s verdict.Stage) { fmt.Fprintf(p.to, "\r\x1b[Kchecking %s: %s …", report.Printable(name), s) }
 }
 
 func (p progress) end() {

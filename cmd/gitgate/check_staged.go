@@ -14,6 +14,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/filemode"
 	"github.com/go-git/go-git/v5/plumbing/storer"
 
+	"gitgate.dev/gitgate/policy/report"
 	"gitgate.dev/gitgate/verify/commit"
 )
 
@@ -34,7 +35,7 @@ func (r *gitRepository) staged() (fs.FS, error) {
 			continue // git add -N has promised content, and staged none
 		}
 		if err := root.put(strings.Split(e.name, "/"), e); err != nil {
-			return nil, fmt.Errorf("the index: %s: %w", printable(e.name), err)
+			return nil, fmt.Errorf("the index: %s: %w", report.Printable(e.name), err)
 		}
 	}
 	objects := &overlaidObjects{EncodedObjectStorer: r.objects, own: map[plumbing.Hash]*plumbing.MemoryObject{}}

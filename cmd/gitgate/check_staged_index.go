@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/filemode"
+
+	"gitgate.dev/gitgate/policy/report"
 )
 
 // An indexEntry is a path that is staged.
@@ -109,10 +111,10 @@ func (p *indexParser) entry() (e indexEntry, err error) {
 	switch e.mode {
 	case filemode.Regular, filemode.Executable, filemode.Symlink, filemode.Submodule, filemode.Dir:
 	default:
-		return e, fmt.Errorf("%s has the mode %o, which is none of git's", printable(e.name), uint32(e.mode))
+		return e, fmt.Errorf("%s has the mode %o, which is none of git's", report.Printable(e.name), uint32(e.mode))
 	}
 	if flags&indexStage != 0 {
-		return e, fmt.Errorf("%s is in conflict: resolve it and git add it first", printable(e.name))
+		return e, fmt.Errorf("%s is in conflict: resolve it and git add it first", report.Printable(e.name))
 	}
 	return e, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"gitgate.dev/gitgate/policy/report"
 	"gitgate.dev/gitgate/verify/commit"
 )
 
@@ -267,21 +268,11 @@ func (p *commitPrinter) text(l commitLine) error {
 	if l.Status == commit.Good && l.Fingerprint == "" {
 		_, err = fmt.Fprintf(p.out, "%s  %.12s  the pinned root\n", status, l.Commit)
 	} else if l.Status == commit.Good {
-		_, err = fmt.Fprintf(p.out, "%s  %.12s  %s  %s %s %s\n", status, l.Commit, printable(l.Signer), l.KeyType, l.Algorithm, l.Fingerprint)
+		_, err = fmt.Fprintf(p.out, "%s  %.12s  %s  %s %s %s\n", status, l.Commit, report.Printable(l.Signer), l.KeyType, l.Algorithm, l.Fingerprint)
 	} else {
-		_, err = fmt.Fprintf(p.out, "%s  %.12s  %s: %s\n", status, l.Commit, l.Reason, printable(l.Message))
+		_, err = fmt.Fprintf(p.out, "%s  %.12s  %s: %s\n", status, l.Commit, l.Reason, report.Printable(l.Message))
 	}
 	return err
-}
-
-// printable keeps names from commits from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(c rune) rune {
-		if c < 0x20 || c >= 0x7f && c < 0xa0 || c == 0x2028 || c == 0x2029 || c >= 0x202a && c <= 0x202e || c >= 0x2066 && c <= 0x2069 {
-			return '?'
-		}
-		return c
-	}, s)
 }
 
 func (p *commitPrinter) exit() error {
