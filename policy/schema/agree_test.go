@@ -15,7 +15,7 @@ import (
 
 // swapEvery is how many of the mutations that swap a value are left to be asked
 // about: one in so many. TestOracle asks the server's library about all.
-const swapEvery = 5
+const swapEvery = 11
 
 // stricter are the words of problems that the server does not have, and why.
 var stricter = map[string]*regexp.Regexp{
