@@ -232,6 +232,20 @@ var jobs = map[string]job{
 	"NewBranchGood": {"And lets pass.", func(_ *testing.T, r *runner) {
 		r.event("push", map[string]any{"before": strings.Repeat("0", 40), "after": r.p.good("f").String()})
 	}, 0, "allowed", ""},
+	"FirstPush": {"The default branch itself, new, has nothing before it.", func(t *testing.T, r *runner) {
+		head := r.p.bad("f")
+		if err := r.p.SetRef("refs/heads/main", head); err != nil {
+			t.Fatal(err)
+		}
+		r.event("push", map[string]any{"before": strings.Repeat("0", 40), "after": head.String()})
+	}, 1, "denied", "too loud"},
+	"FirstPushUnsigned": {"Nor is any commit of it taken on trust.", func(t *testing.T, r *runner) {
+		head := r.p.unsigned("f")
+		if err := r.p.SetRef("refs/heads/main", head); err != nil {
+			t.Fatal(err)
+		}
+		r.event("push", map[string]any{"before": strings.Repeat("0", 40), "after": head.String()})
+	}, 1, "denied", "UnsignedCommit"},
 	"Deleted": {"There is nothing to judge.", func(_ *testing.T, r *runner) {
 		r.event("push", map[string]any{"before": r.p.main.String(), "after": strings.Repeat("0", 40)})
 	}, 2, "error", "was deleted"},
@@ -427,6 +441,11 @@ func TestActionOfAHostileEvent(t *testing.T) {
 				t.Errorf("%q: an order that is not ours: %q", text, order)
 			}
 		}
+	}
+	r.pullRequest(p.main)
+	r.inputs["binary"] = "no\n::error::forged\r::warning::100%0A"
+	if got := orders(t, r.run().log); len(got) != 1 || got[0] != "::error title=gitgate::no ::error::forged ::warning::100%250A is not there: install gitgate in a step before this one" {
+		t.Errorf("orders %q", got)
 	}
 	if _, err := os.Lstat(mark); err == nil {
 		t.Error("a command ran")

@@ -10,6 +10,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"sigs.k8s.io/yaml"
+
+	"gitgate.dev/gitgate/test/testkit/gitrepo"
 )
 
 // A template is what GitLab reads of gitgate.yml.
@@ -81,6 +83,11 @@ func TestGitLabTemplate(t *testing.T) {
 			"Good":     {"A branch that the cluster would take.", func(p *project) plumbing.Hash { return p.good("f") }, nil, 0, "allowed"},
 			"Denied":   {"One that it would not.", func(p *project) plumbing.Hash { return p.bad("f") }, nil, 1, "too loud"},
 			"Unsigned": {"Nobody signed it.", func(p *project) plumbing.Hash { return p.unsigned("f") }, nil, 1, "UnsignedCommit"},
+			"OwnJudge": {"A branch that edits what judges it is judged by what it was.", func(p *project) plumbing.Hash {
+				return p.signed(gitrepo.Change{Branch: "f", Parents: []plumbing.Hash{p.main}, Files: map[string]string{
+					"app/settings.yaml": strings.ReplaceAll(settings, "blue", "red"), "gitgate/gitgate.yaml": "",
+				}})
+			}, nil, 1, "too loud"},
 			"MergedResults": {"What GitLab merged for the pipeline is not what will be merged.", func(p *project) plumbing.Hash {
 				return p.unsigned("merged")
 			}, map[string]string{"CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "good"}, 0, "allowed"},

@@ -1,6 +1,7 @@
 package ci
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,11 +64,11 @@ var pushes = map[string]push{
 		return []string{p.bad("f").String() + ":refs/heads/f"}
 	}, "PolicyDenied"},
 	"NewBranchRemote": {"What somebody pushed as a remote's branch is in force for nobody.", func(t *testing.T, p *project, server string) []string {
-		evil := p.unsigned("evil")
+		evil := p.bad("evil")
 		git(t, p.Dir, "push", "-q", "file://"+server, evil.String()+":refs/remotes/origin/main")
 		next := p.signed(gitrepo.Change{Branch: "f", Parents: []plumbing.Hash{evil}, Files: map[string]string{"x": "x"}})
 		return []string{next.String() + ":refs/heads/f"}
-	}, "UnsignedCommit"},
+	}, "PolicyDenied"},
 	"OneOfTwo": {"All is refused or nothing.", func(_ *testing.T, p *project, _ string) []string {
 		return []string{p.good("g").String() + ":refs/heads/g", p.bad("f").String() + mainRef}
 	}, "PolicyDenied"},
@@ -136,6 +137,14 @@ var pushes = map[string]push{
 		h := p.signed(gitrepo.Change{Branch: "f", Parents: []plumbing.Hash{p.main}, Delete: []string{"gitgate"}, Files: map[string]string{"app/settings.yaml": strings.ReplaceAll(settings, "blue", "red")}})
 		return []string{h.String() + mainRef}
 	}, "PolicyDenied"},
+	"Many": {"One push cannot keep the server busy for hours.", func(t *testing.T, p *project, server string) []string {
+		config(t, server, "gitgate.binary", "true")
+		var specs []string
+		for i := range 101 {
+			specs = append(specs, fmt.Sprintf("%s:refs/heads/b%d", p.main, i))
+		}
+		return specs
+	}, "at most 100 protected refs"},
 	"PerRef": {"A ref can have its own judges.", func(t *testing.T, p *project, server string) []string {
 		config(t, server, "gitgate.refs/heads/main.config", "/not/there")
 		return []string{p.good("f").String() + mainRef}
@@ -221,7 +230,7 @@ func TestPreReceiveOfHostileNames(t *testing.T) {
 			mark := "pwned"
 			ref := "refs/heads/$(touch${IFS}pwned)`touch${IFS}pwned`;touch${IFS}pwned;'\"&|%0a%1b"
 			head := p.hostile("f", mark)
-			code, out := run(t, p.Dir, environment(), "git", "push", "file://"+server, head.String()+":"+ref)
+			code, out := run(t, p.Dir, environment(), "git", "-c", "gitgate.binary=true", "-c", "gitgate.protected=refs/none/*", "push", "file://"+server, head.String()+":"+ref)
 			if code == 0 || !strings.Contains(out, "PolicyDenied") {
 				t.Errorf("exit %d\n%s", code, out)
 			}
