@@ -1,13 +1,18 @@
 package parity
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
@@ -94,5 +99,40 @@ func TestRewritten(t *testing.T) {
 				t.Errorf("%s\nthe reconciler says\n%s", tc.reason, texts(reconciler.Findings))
 			}
 		})
+	}
+}
+
+// TestTightened proves where the doors differ over rules that came after what is in
+// force: the reconciler holds every object to them, and so does the check with
+// --all. Without it the check speaks of what the commit changes.
+func TestTightened(t *testing.T) {
+	t.Parallel()
+	w := begin(t)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s := w.newSite(t, "tightened", with(loud, under("deny contains \"no\" if input.object.data.nothing")))
+	set := s.plan.sets[0]
+	set.Spec.Source.Inline[set.Name+".rego"] = "package acme\n\ndeny contains {\"msg\": \"no red\", \"field\": \"data.color\"} if input.object.data.color == \"red\"\n"
+	var live v1alpha1.PolicySet
+	must(t, "the rules", s.Client.Get(ctx, client.ObjectKeyFromObject(set), &live))
+	live.Spec = set.Spec
+	must(t, "the rules", s.Client.Update(ctx, &live))
+	must(t, "the rules to be read", wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		var now v1alpha1.PolicySet
+		err := s.Client.Get(ctx, client.ObjectKeyFromObject(set), &now)
+		return now.Status.ObservedGeneration == live.Generation, err
+	}))
+	head := s.commit(harmless())
+	changed, _ := s.check(head)
+	all, _ := s.check(head, "--all")
+	reconciler, _ := s.reconcile(head)
+	if !changed.Allowed || reconciler.Allowed {
+		t.Errorf("allowed: the check %t, the reconciler %t", changed.Allowed, reconciler.Allowed)
+	}
+	if diff := cmp.Diff(texts(common(t, all, reconciler)), texts(reconciler.Findings)); diff != "" {
+		t.Errorf("the doors differ (-check --all +reconciler)\n%s", diff)
+	}
+	if !strings.Contains(texts(all.Findings), "no red") {
+		t.Errorf("the check finds\n%s", texts(all.Findings))
 	}
 }

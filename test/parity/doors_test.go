@@ -35,7 +35,7 @@ func ofServer(f verdict.Finding) bool {
 // deletes. The check always says it. The reconciler asks the cluster what would go,
 // in the apply stage, and does not ask about a commit that was denied before.
 func ofDeletions(r ruling, f verdict.Finding) bool {
-	return f.Stage == verdict.StagePolicy && (f.Reason == verdict.DeletionBudget || r.deleted[f.Object])
+	return f.Stage == verdict.StagePolicy && (f.Reason == verdict.DeletionBudget || r.changed[f.Object] == "delete")
 }
 
 // ran lists the stages that were not skipped.
@@ -66,12 +66,20 @@ func common(t *testing.T, check, reconciler ruling) (out []json.RawMessage) {
 	return out
 }
 
-// withoutServer takes off of the findings of the reconciler what the API server
-// says.
-func withoutServer(t *testing.T, r ruling) (out []json.RawMessage) {
+// standing reports whether a finding of the reconciler is a warning about an object
+// that the commit leaves as it was. The reconciler repeats it with every commit. The
+// check tells of what the commit changes, and of all else only with --all.
+func standing(check ruling, f verdict.Finding) bool {
+	return f.Stage == verdict.StagePolicy && !f.Severity.Blocks() && check.changed[f.Object] == ""
+}
+
+// shared takes off of the findings of the reconciler what the API server says, and
+// warnings of which the check would tell with --all.
+func (tr trial) shared(t *testing.T, check, reconciler ruling) (out []json.RawMessage) {
 	t.Helper()
-	for _, raw := range r.Findings {
-		if !ofServer(decoded(t, raw)) {
+	for _, raw := range reconciler.Findings {
+		f := decoded(t, raw)
+		if !ofServer(f) && (tr.all || !standing(check, f)) {
 			out = append(out, raw)
 		}
 	}

@@ -27,6 +27,8 @@ type trial struct {
 	// want are the reasons of all that gitgate check finds, each once, in their
 	// order; none for a commit without fault.
 	want []verdict.Reason
+	// all has the check judge every object.
+	all bool
 	// server are the reasons that only the API server gives.
 	server []verdict.Reason
 	// says is part of the text of a finding.
@@ -47,6 +49,20 @@ func (w *world) corpus() map[string]map[string]trial {
 		"commit": w.commitTrials(), "render": w.renderTrials(), "image": w.imageTrials(),
 		"policy": w.policyTrials(), "secret": w.secretTrials(), "apply": w.applyTrials(),
 	}
+}
+
+// merged joins trials; a name that stands twice is a mistake.
+func merged(groups ...map[string]trial) map[string]trial {
+	out := map[string]trial{}
+	for _, g := range groups {
+		for name, tr := range g {
+			if _, twice := out[name]; twice {
+				panic("two trials are called " + name)
+			}
+			out[name] = tr
+		}
+	}
+	return out
 }
 
 // leastTrials is how many commits the corpus must have.
@@ -75,6 +91,7 @@ func TestParity(t *testing.T) {
 func (w *world) try(t *testing.T, tr trial) {
 	name := strings.ToLower(strings.TrimPrefix(strings.ReplaceAll(t.Name(), "/", "-"), "TestParity-"))
 	s := w.newSite(t, name, tr.plan)
+	s.timeouts = slices.Contains(tr.want, verdict.PolicyTimeout)
 	for _, c := range tr.before {
 		s.commit(c)
 	}
@@ -84,10 +101,14 @@ func (w *world) try(t *testing.T, tr trial) {
 	} else {
 		head = s.commit(tr.change)
 	}
-	check, stderr := s.check(head)
+	var args []string
+	if tr.all {
+		args = append(args, "--all")
+	}
+	check, stderr := s.check(head, args...)
 	reconciler, sync := s.reconcile(head)
 	if tr.defect != "" {
-		if stderr == "" && texts(common(t, check, reconciler)) == texts(withoutServer(t, reconciler)) && check.Allowed == reconciler.Allowed && check.Undetermined == reconciler.Undetermined {
+		if stderr == "" && texts(common(t, check, reconciler)) == texts(tr.shared(t, check, reconciler)) && check.Allowed == reconciler.Allowed && check.Undetermined == reconciler.Undetermined {
 			t.Errorf("%s\nthe doors agree now: take away the mark of the defect: %s", tr.reason, tr.defect)
 		}
 		t.Logf("a known defect: %s\n%s\n%s%s", tr.defect, stderr, texts(check.Findings), texts(reconciler.Findings))
@@ -113,7 +134,7 @@ func (tr trial) judge(t *testing.T, check, reconciler ruling) {
 	if !strings.Contains(texts(check.Findings), tr.says) {
 		t.Errorf("%s\nnothing says %q:\n%s", tr.reason, tr.says, texts(check.Findings))
 	}
-	want, got := texts(common(t, check, reconciler)), texts(withoutServer(t, reconciler))
+	want, got := texts(common(t, check, reconciler)), texts(tr.shared(t, check, reconciler))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s\nthe doors differ (-check +reconciler)\n%s", tr.reason, diff)
 	}
@@ -152,7 +173,7 @@ func ofServerOnly(t *testing.T, check, reconciler ruling) (out []verdict.Reason)
 			out = append(out, f.Reason)
 		}
 	}
-	if slices.Contains(reconciler.ran(), verdict.StageApply) && len(withoutServer(t, reconciler)) == 0 {
+	if slices.Contains(reconciler.ran(), verdict.StageApply) && !slices.ContainsFunc(reconciler.Findings, func(raw json.RawMessage) bool { return !ofServer(decoded(t, raw)) }) {
 		for object := range known {
 			if !refused[object] {
 				t.Errorf("the check finds fault with the schema of %s, and the API server takes it:\n%s", object, texts(check.Findings))

@@ -38,6 +38,11 @@ func with(plans ...func(*site, *plan)) func(*site, *plan) {
 
 // policyTrials are commits that differ in what rules say of them.
 func (w *world) policyTrials() map[string]trial {
+	return merged(w.ruleTrials(), w.contextTrials(), w.deletionTrials())
+}
+
+// ruleTrials are about what rules say of objects.
+func (w *world) ruleTrials() map[string]trial {
 	web := func(old, with string) gitrepo.Change {
 		return files("web.yaml", edited(lab.Deployment("web", w.images.web.Pinned(), 1), old, with))
 	}
@@ -59,10 +64,13 @@ func (w *world) policyTrials() map[string]trial {
 		"Conflict":   {reason: "A rule with two answers.", plan: under("level := 1 if input.object.data.two\n\nlevel := 2 if input.object.data.two\n\ndeny contains \"no\" if level > 0"), change: more("two", "yes"), want: reasons(verdict.PolicyError)},
 		"Timeout": {reason: "A rule that does not end.", plan: under("deny contains \"no\" if {\n\tinput.object.data.bomb\n\tn := numbers.range(1, 1000)\n\tsome a in n\n\tsome b in n\n\tsome c in n\n\ta + b + c == 0\n}"),
 			change: more("bomb", "yes"), want: reasons(verdict.PolicyTimeout)},
-		"Range":    {reason: "A rule that asks for too much at once.", plan: under("deny contains \"no\" if {\n\tinput.object.data.bomb\n\tcount(numbers.range(1, 1000000000000)) > 1\n}"), change: more("bomb", "yes"), want: reasons(verdict.PolicyTimeout)},
-		"TooMany":  {reason: "A rule that says too much.", plan: under("deny contains sprintf(\"%d\", [i]) if {\n\tinput.object.data.many\n\tsome i in numbers.range(1, 3000)\n}"), change: more("many", "yes"), want: reasons(verdict.LimitExceeded)},
-		"Location": {reason: "A finding at an element of a list.", plan: under("deny contains {\"msg\": \"no\", \"field\": sprintf(\"spec.template.spec.containers[%d].name\", [i])} if {\n\tsome i, c in input.object.spec.template.spec.containers\n\tc.name == \"app\"\n\tinput.object.spec.replicas == 2\n}"), change: web("replicas: 1", "replicas: 2"), want: reasons(verdict.PolicyDenied)},
-		"OnlyWarn": {reason: "A set that only warns.", plan: under("deny contains \"no\" if input.object.data.maybe", set(func(s *v1alpha1.PolicySetSpec) { s.Enforcement = "Warn" })), change: more("maybe", "yes"), want: reasons(verdict.PolicyDenied)},
+		"Range":        {reason: "A rule that asks for too much at once.", plan: under("deny contains \"no\" if {\n\tinput.object.data.bomb\n\tcount(numbers.range(1, 1000000000000)) > 1\n}"), change: more("bomb", "yes"), want: reasons(verdict.PolicyTimeout)},
+		"TooMany":      {reason: "A rule that says too much.", plan: under("deny contains sprintf(\"%d\", [i]) if {\n\tinput.object.data.many\n\tsome i in numbers.range(1, 3000)\n}"), change: more("many", "yes"), want: reasons(verdict.LimitExceeded)},
+		"Location":     {reason: "A finding at an element of a list.", plan: under("deny contains {\"msg\": \"no\", \"field\": sprintf(\"spec.template.spec.containers[%d].name\", [i])} if {\n\tsome i, c in input.object.spec.template.spec.containers\n\tc.name == \"app\"\n\tinput.object.spec.replicas == 2\n}"), change: web("replicas: 1", "replicas: 2"), want: reasons(verdict.PolicyDenied)},
+		"OnlyWarn":     {reason: "A set that only warns.", plan: under("deny contains \"no\" if input.object.data.maybe", set(func(s *v1alpha1.PolicySetSpec) { s.Enforcement = "Warn" })), change: more("maybe", "yes"), want: reasons(verdict.PolicyDenied)},
+		"Standing":     {reason: "What was warned of before is repeated by the reconciler, and by the check when it is asked for all.", plan: loud, all: true, change: harmless(), want: reasons(verdict.PolicyDenied)},
+		"StandingAlso": {reason: "The check speaks of what changes if it is not.", plan: loud, change: more("color", "red"), want: reasons(verdict.PolicyDenied)},
+		"All":          {reason: "Asked for all it finds no more where there is no more.", all: true, change: more("debug", "true"), want: reasons(verdict.PolicyDenied)},
 		"Elsewhere": {reason: "A set for other namespaces.", plan: under("deny contains \"no\" if input.object.data.maybe", set(func(s *v1alpha1.PolicySetSpec) {
 			s.Match = &v1alpha1.PolicyMatch{Namespaces: []string{"elsewhere"}}
 		})), change: more("maybe", "yes")},
@@ -70,17 +78,34 @@ func (w *world) policyTrials() map[string]trial {
 			s.Match = &v1alpha1.PolicyMatch{Kinds: []v1alpha1.MatchKinds{{APIGroups: []string{""}, Kinds: []string{"Service"}}}}
 		})), change: files("svc.yaml", service), want: reasons(verdict.PolicyDenied)},
 
+		"Parameters": {reason: "Parameters of a set.", plan: under("deny contains sprintf(\"at most %d keys\", [input.parameters.most]) if count(input.object.data) > input.parameters.most", set(func(s *v1alpha1.PolicySetSpec) {
+			s.Parameters = parameters(`{"most": 1}`)
+			s.Match = &v1alpha1.PolicyMatch{Kinds: []v1alpha1.MatchKinds{{APIGroups: []string{""}, Kinds: []string{"ConfigMap"}}}}
+		})), change: files("more.yaml", configMap("a: b\n  c: d")), want: reasons(verdict.PolicyDenied)},
+		"Hundred": {reason: "Many findings, in one order.", change: hundred(), want: reasons(verdict.PolicyDenied)},
+	}
+}
+
+// contextTrials are about what rules see beside the object.
+func (w *world) contextTrials() map[string]trial {
+	more := func(key, value string) gitrepo.Change { return files("more.yaml", lab.ConfigMap("more", key, value)) }
+	return map[string]trial{
 		"Commit": {reason: "Rules see the commit: its author, its signer, its paths.",
 			plan:   under("deny contains sprintf(\"%s, signed by %s, changed %s\", [input.commit.author, concat(\",\", input.commit.signers), concat(\",\", sort(input.commit.paths))]) if input.object.data.who"),
 			change: more("who", "me"), want: reasons(verdict.PolicyDenied), says: "signed by alice, changed deploy/more.yaml"},
 		"Images": {reason: "Rules see who vouches for images.",
 			plan:   under("warn contains sprintf(\"%s by %s\", [i.digest, concat(\",\", i.authorities)]) if some i in input.images"),
-			change: web("replicas: 1", "replicas: 2"), want: reasons(verdict.PolicyDenied), says: "by release"},
+			change: files("web.yaml", lab.Deployment("web", w.images.web.Pinned(), 2)), want: reasons(verdict.PolicyDenied), says: "by release"},
 		"Message": {reason: "And the message.", plan: under("deny contains \"no ticket\" if { input.object.data.ticket; not contains(input.commit.message, \"ACME-\") }"),
 			change: more("ticket", "yes"), want: reasons(verdict.PolicyDenied)},
 		"SecretShape": {reason: "Rules see secrets, and not their values.", plan: under("warn contains sprintf(\"%s: %s\", [k, v]) if { input.object.kind == \"Secret\"; some k, v in input.object.data }"),
 			change: files("db.yaml", w.encrypted(lab.PlainSecret("db", "password", "hunter2"))), want: reasons(verdict.PolicyDenied), says: "password: (redacted)"},
+	}
+}
 
+// deletionTrials are about what a commit deletes.
+func (w *world) deletionTrials() map[string]trial {
+	return map[string]trial{
 		"Deleted":       {reason: "Rules see what is deleted.", change: files("kept.yaml", ""), want: reasons(verdict.PolicyDenied)},
 		"Delete":        {reason: "Within the budget things may go.", change: files("spare.yaml", "")},
 		"Budget":        {reason: "Over the budget they may not.", change: files("spare.yaml", "", "settings.yaml", ""), want: reasons(verdict.DeletionBudget)},
@@ -94,13 +119,11 @@ func (w *world) policyTrials() map[string]trial {
 		"Moved": {reason: "An object that moves to another file is no other object.", plan: budget(intstr.FromInt32(0)),
 			change: files("spare.yaml", "", "elsewhere/spare.yaml", lab.ConfigMap("spare", "k", "v"))},
 		"Untouched": {reason: "A commit that changes nothing that is rendered.", change: gitrepo.Change{Files: map[string]string{"README.md": "hello\n"}}},
-		"Parameters": {reason: "Parameters of a set.", plan: under("deny contains sprintf(\"at most %d keys\", [input.parameters.most]) if count(input.object.data) > input.parameters.most", set(func(s *v1alpha1.PolicySetSpec) {
-			s.Parameters = parameters(`{"most": 1}`)
-			s.Match = &v1alpha1.PolicyMatch{Kinds: []v1alpha1.MatchKinds{{APIGroups: []string{""}, Kinds: []string{"ConfigMap"}}}}
-		})), change: files("more.yaml", configMap("a: b\n  c: d")), want: reasons(verdict.PolicyDenied)},
-		"Hundred": {reason: "Many findings, in one order.", change: hundred(), want: reasons(verdict.PolicyDenied)},
 	}
 }
+
+// loud is a plan with an object in force that a rule warns of.
+func loud(_ *site, p *plan) { p.files["deploy/loud.yaml"] = lab.ConfigMap("loud", "color", "red") }
 
 const service = "apiVersion: v1\nkind: Service\nmetadata: {name: svc}\nspec: {ports: [{port: 80}]}\n"
 

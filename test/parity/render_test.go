@@ -22,14 +22,7 @@ func configMap(line string) string {
 
 // renderTrials are commits that differ in what their files are.
 func (w *world) renderTrials() map[string]trial {
-	out := w.yamlTrials()
-	for name, tr := range w.kustomizeTrials() {
-		out[name] = tr
-	}
-	for name, tr := range w.scopeTrials() {
-		out[name] = tr
-	}
-	return out
+	return merged(w.yamlTrials(), w.kustomizeTrials(), w.scopeTrials())
 }
 
 // yamlTrials are about single files.
