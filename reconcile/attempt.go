@@ -169,7 +169,7 @@ func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string) {
 func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, got *source.Result) outcome {
 	a.worked = true
 	s := a.session
-	revision := a.sync.Spec.Ref.Branch + "@sha1:" + got.Head.String()
+	revision := Revision(a.sync.Spec.Ref.Branch, got.Head)
 	req, err := a.request(got, revision)
 	if err != nil {
 		return sourceOutcome(err)
@@ -216,8 +216,8 @@ func (a *attempt) request(got *source.Result, revision string) (gate.Request, er
 		return req, err
 	}
 	if applied.IsZero() {
-		if _, hex, ok := strings.Cut(a.sync.Status.LastAppliedRevision, "@sha1:"); ok && plumbing.IsHash(hex) {
-			req.Commit.Ancestors = []plumbing.Hash{plumbing.NewHash(hex)}
+		if h := RevisionHash(a.sync.Status.LastAppliedRevision); !h.IsZero() {
+			req.Commit.Ancestors = []plumbing.Hash{h}
 		}
 		return req, nil
 	}

@@ -15,7 +15,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"gitgate.dev/gitgate/policy/gate"
@@ -143,17 +142,10 @@ func (m *Mirror) SetupWithManager(mgr ctrl.Manager) error {
 
 // revisionPredicate passes updates in which the reconciler tells of a revision.
 func revisionPredicate() predicate.Predicate {
-	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok := e.ObjectOld.(*v1alpha1.GitSync)
-			after, ok2 := e.ObjectNew.(*v1alpha1.GitSync)
-			return ok && ok2 && (before.Status.LastAttemptedRevision != after.Status.LastAttemptedRevision ||
-				before.Status.LastAppliedRevision != after.Status.LastAppliedRevision)
-		},
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		DeleteFunc:  func(event.DeleteEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-	}
+	return updates(func(before, after *v1alpha1.GitSync) bool {
+		return before.Status.LastAttemptedRevision != after.Status.LastAttemptedRevision ||
+			before.Status.LastAppliedRevision != after.Status.LastAppliedRevision
+	})
 }
 
 // Reconcile brings the lock of one GitSync up to date.

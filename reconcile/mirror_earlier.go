@@ -72,7 +72,7 @@ func (f *follow) earlierHeads() []plumbing.Hash {
 		return heads
 	}
 	for _, s := range slices.Backward(f.sync.Status.History) {
-		h := revisionHash(s.Revision)
+		h := RevisionHash(s.Revision)
 		if c := f.session.current; !h.IsZero() && !slices.Contains(heads, h) && (c == nil || c.head != h) {
 			heads = append(heads, h)
 		}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -175,7 +174,7 @@ func (f *follow) recall(ctx context.Context, in Inputs, got *source.Result) erro
 		return err
 	}
 	if head.IsZero() {
-		head = revisionHash(f.sync.Status.LastAppliedRevision)
+		head = RevisionHash(f.sync.Status.LastAppliedRevision)
 	}
 	if head.IsZero() || got != nil && got.Head == head {
 		return nil
@@ -199,18 +198,10 @@ func (f *follow) recall(ctx context.Context, in Inputs, got *source.Result) erro
 	return nil
 }
 
-func revisionHash(revision string) plumbing.Hash {
-	_, hex, _ := strings.Cut(revision, "@sha1:")
-	if !plumbing.IsHash(hex) {
-		return plumbing.ZeroHash
-	}
-	return plumbing.NewHash(hex)
-}
-
 // judge runs the gate on a head.
 func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Verified, error) {
 	s := f.session
-	revision := f.sync.Spec.Ref.Branch + "@sha1:" + got.Head.String()
+	revision := Revision(f.sync.Spec.Ref.Branch, got.Head)
 	req, err := f.request(got, revision)
 	if err != nil {
 		return nil, err

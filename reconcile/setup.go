@@ -53,12 +53,13 @@ func (r *Reconciler) setupGitSyncs(mgr ctrl.Manager) error {
 		Complete(r)
 }
 
-// requestedPredicate passes updates that ask for an attempt now.
-func requestedPredicate() predicate.Predicate {
+// updates passes those updates of GitSyncs that are of interest, and no other event.
+func updates(passes func(before, after *v1alpha1.GitSync) bool) predicate.Predicate {
 	return predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			const key = v1alpha1.RequestedAtAnnotation
-			return e.ObjectOld.GetAnnotations()[key] != e.ObjectNew.GetAnnotations()[key]
+			before, ok := e.ObjectOld.(*v1alpha1.GitSync)
+			after, ok2 := e.ObjectNew.(*v1alpha1.GitSync)
+			return ok && ok2 && passes(before, after)
 		},
 		CreateFunc:  func(event.CreateEvent) bool { return false },
 		DeleteFunc:  func(event.DeleteEvent) bool { return false },
@@ -66,19 +67,18 @@ func requestedPredicate() predicate.Predicate {
 	}
 }
 
+// requestedPredicate passes updates that ask for an attempt now.
+func requestedPredicate() predicate.Predicate {
+	return updates(func(before, after *v1alpha1.GitSync) bool {
+		const key = v1alpha1.RequestedAtAnnotation
+		return before.Annotations[key] != after.Annotations[key]
+	})
+}
+
 // readyPredicate passes updates by which a GitSync becomes Ready: nothing else ends
 // the wait of those that depend on it.
 func readyPredicate() predicate.Predicate {
-	return predicate.Funcs{
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok := e.ObjectOld.(*v1alpha1.GitSync)
-			after, ok2 := e.ObjectNew.(*v1alpha1.GitSync)
-			return ok && ok2 && !readyCondition(before) && readyCondition(after)
-		},
-		CreateFunc:  func(event.CreateEvent) bool { return false },
-		DeleteFunc:  func(event.DeleteEvent) bool { return false },
-		GenericFunc: func(event.GenericEvent) bool { return false },
-	}
+	return updates(func(before, after *v1alpha1.GitSync) bool { return !readyCondition(before) && readyCondition(after) })
 }
 
 // enqueue asks for an attempt at every GitSync that refers to a changed object.

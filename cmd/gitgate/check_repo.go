@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 
+	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/source"
 	"gitgate.dev/gitgate/verify/commit"
@@ -38,7 +39,7 @@ func (r *checkedRange) revision(branch string) string {
 	if r.head.IsZero() {
 		return r.uncommitted
 	}
-	return branch + "@sha1:" + r.head.String()
+	return reconcile.Revision(branch, r.head)
 }
 
 // open finds out what to judge for a branch.
@@ -103,10 +104,10 @@ func (o *checkOptions) baseOf(repo *gitRepository, sync *v1alpha1.GitSync) (stri
 		}
 		return o.base, h, err
 	}
-	if _, hex, ok := strings.Cut(sync.Status.LastAppliedRevision, "@sha1:"); ok && plumbing.IsHash(hex) {
-		h, err := repo.resolve(hex)
+	if applied := reconcile.RevisionHash(sync.Status.LastAppliedRevision); !applied.IsZero() {
+		h, err := repo.resolve(applied.String())
 		if err != nil {
-			err = fmt.Errorf("the cluster applied %s last, which is not in this repository: fetch it, or name --base", hex)
+			err = fmt.Errorf("the cluster applied %s last, which is not in this repository: fetch it, or name --base", applied)
 		}
 		return "the commit that is applied", h, err
 	}

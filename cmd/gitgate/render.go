@@ -19,6 +19,7 @@ import (
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/render"
 	"gitgate.dev/gitgate/secrets"
 	"gitgate.dev/gitgate/verify/commit"
@@ -179,7 +180,7 @@ func (o *renderOptions) openRevision(rev string) (*renderTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read commit %s: %w", hash, err)
 	}
-	return &renderTree{files: files, path: o.path, revision: rev + "@sha1:" + hash.String(), close: func() {}}, nil
+	return &renderTree{files: files, path: o.path, revision: reconcile.Revision(rev, *hash), close: func() {}}, nil
 }
 
 // report writes what was found.
