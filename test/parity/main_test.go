@@ -87,9 +87,6 @@ func stop(failed bool) error {
 // begin returns the installation.
 func begin(t *testing.T) *world {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a control plane")
-	}
 	w, err := shared()
 	if err != nil {
 		t.Fatalf("no installation: %v", err)

@@ -107,6 +107,9 @@ func (w *world) try(t *testing.T, tr trial) {
 	}
 	check, stderr := s.check(head, args...)
 	reconciler, sync := s.reconcile(head)
+	w.mu.Lock()
+	w.ran[t.Name()] = answers{check, reconciler}
+	w.mu.Unlock()
 	if tr.defect != "" {
 		if stderr == "" && texts(common(t, check, reconciler)) == texts(tr.shared(t, check, reconciler)) && check.Allowed == reconciler.Allowed && check.Undetermined == reconciler.Undetermined {
 			t.Errorf("%s\nthe doors agree now: take away the mark of the defect: %s", tr.reason, tr.defect)
@@ -120,9 +123,6 @@ func (w *world) try(t *testing.T, tr trial) {
 	if reconciler.Revision == "" {
 		t.Fatalf("%s\nthe reconciler judged nothing: %+v", tr.reason, sync.Status.Conditions)
 	}
-	w.mu.Lock()
-	w.ran[t.Name()] = answers{check, reconciler}
-	w.mu.Unlock()
 	tr.judge(t, check, reconciler)
 }
 
