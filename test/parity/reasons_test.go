@@ -26,6 +26,7 @@ var elsewhere = map[verdict.Reason]string{
 	verdict.TrustInvalid:         "without trust there is no verdict; see TestConfiguration",
 	verdict.AttestationMissing:   "no version verifies attestations yet",
 	verdict.AttestationInvalid:   "no version verifies attestations yet",
+	verdict.Conflict:             "who else owns an object only the cluster knows; reconcile/apply tests it",
 	verdict.HealthCheckFailed:    "health is awaited after a release was applied",
 }
 
