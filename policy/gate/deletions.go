@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -16,6 +17,10 @@ import (
 // cluster knows either, and it is not asked about a revision that was denied.
 func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 	live, err := a.gate.cfg.Cluster.Deletions(ctx, a.objects)
+	var refusal *Refusal
+	if errors.As(err, &refusal) && blocks(refusal.Findings) {
+		return refusal.Findings
+	}
 	if err != nil {
 		return []verdict.Finding{{
 			Stage: verdict.StagePolicy, Reason: verdict.DryRunRejected, Severity: verdict.Undetermined,

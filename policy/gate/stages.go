@@ -91,10 +91,21 @@ type SecretError struct {
 
 func (e *SecretError) Error() string { return e.Message }
 
+// A Refusal is an error of a [DryRunner] that says all there is to say: its findings
+// are the answer.
+type Refusal struct{ Findings []verdict.Finding }
+
+func (e *Refusal) Error() string {
+	if len(e.Findings) == 0 {
+		return "refused"
+	}
+	return e.Findings[0].String()
+}
+
 // A DryRunner asks the cluster what it would say.
 type DryRunner interface {
 	// Deletions lists the live objects that a release of just these objects
-	// would delete.
+	// would delete. It may fail with a [*Refusal].
 	Deletions(ctx context.Context, keep []Object) ([]Object, error)
 	// DryRun reports what the cluster would refuse.
 	DryRun(ctx context.Context, c *Candidate) []verdict.Finding

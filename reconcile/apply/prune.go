@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
@@ -83,7 +84,7 @@ func (a *Applier) Deletions(ctx context.Context, p *Plan) ([]Deletion, error) {
 	} else {
 		var found []verdict.Finding
 		if prep, found = a.prepare(ctx, p); blocks(found) {
-			return nil, fmt.Errorf("%s", sortFindings(found)[0])
+			return nil, &gate.Refusal{Findings: sortFindings(found)}
 		}
 	}
 	if !p.Prune {
@@ -91,7 +92,7 @@ func (a *Applier) Deletions(ctx context.Context, p *Plan) ([]Deletion, error) {
 	}
 	left, found := p.leftovers(prep.inventory())
 	if len(found) > 0 {
-		return nil, fmt.Errorf("%s", sortFindings(found)[0])
+		return nil, &gate.Refusal{Findings: sortFindings(found)}
 	}
 	for _, l := range left {
 		_, live, keep, err := a.lookAt(ctx, p.Owner, l)
