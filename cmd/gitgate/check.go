@@ -149,10 +149,15 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 	if err != nil {
 		return nil, err
 	}
-	schemas, err := readSchemas(ctx, repo, o.schemas)
+	schemas, err := ownDefinitions()
 	if err != nil {
 		return nil, err
 	}
+	given, err := readSchemas(ctx, repo, o.schemas)
+	if err != nil {
+		return nil, err
+	}
+	schemas = slices.Concat(schemas, given)
 	c := &checker{
 		options: o, repo: repo, config: config, schemas: schemas, progress: progressTo(stderr),
 		gates: &gates{
@@ -210,7 +215,9 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 	if r.note != "" {
 		v = extended(v, verdict.Finding{Stage: verdict.StageCommit, Reason: verdict.NonFastForward, Severity: verdict.Info, Message: r.note})
 	}
-	v = extended(v, recipients(r.files, local.head)...)
+	if r.files != nil {
+		v = extended(v, recipients(r.files, local.head)...)
+	}
 	if passed(v, verdict.StageRender) {
 		changes := local.changes()
 		schemas.define(local.previous)

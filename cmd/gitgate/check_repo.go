@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
@@ -30,6 +31,7 @@ type checkedRange struct {
 	// files is the tree to judge, about which nothing is proven, and former the one
 	// in force; nil without base.
 	files, former fs.FS
+	unreadable    error  // why there are no files
 	note          string // worth telling, if anything
 	close         func()
 }
@@ -64,14 +66,19 @@ func (o *checkOptions) open(ctx context.Context, repo *gitRepository, sync *v1al
 	default:
 		r.head = head
 		if r.files, err = commit.Unverified(repo.objects, head); err != nil {
-			return nil, fmt.Errorf("reading %s: %w", head, err)
+			if r.files, r.unreadable = nil, err; !isObjectError(err) {
+				return nil, fmt.Errorf("reading %s: %w", head, err)
+			}
 		}
 	}
 	name, base, err := o.baseOf(repo, sync)
 	if err != nil || base.IsZero() {
 		return r, err
 	}
-	if r.base, err = commit.MergeBases(ctx, repo.objects, base, head); err != nil {
+	if r.base, err = commit.MergeBases(ctx, repo.objects, base, head); isObjectError(err) {
+		r.base, err = []plumbing.Hash{base}, nil // the gate says what is wrong with the history
+	}
+	if err != nil {
 		return r, fmt.Errorf("looking for what %s and %s have in common: %w", name, cmp.Or(o.head, "HEAD"), err)
 	}
 	if len(r.base) == 0 {
@@ -88,6 +95,13 @@ func (o *checkOptions) open(ctx context.Context, repo *gitRepository, sync *v1al
 		r.note = fmt.Sprintf("head adds no commit to %s: no object differs", name)
 	}
 	return r, nil
+}
+
+// isObjectError reports whether the repository itself is at fault, which is the
+// gate's to judge.
+func isObjectError(err error) bool {
+	var wrong *commit.ObjectError
+	return errors.As(err, &wrong)
 }
 
 // baseOf finds what is in force: what the user says, what the cluster applied

@@ -20,10 +20,8 @@ import (
 	"gitgate.dev/gitgate/secrets"
 )
 
-// ownSchemas know the kinds of Kubernetes and our own, as files of configuration
-// are held to them.
-var ownSchemas = sync.OnceValues(func() (*offline.Validator, error) {
-	v := offline.New(offline.Options{})
+// ownDefinitions are those of our own kinds.
+var ownDefinitions = sync.OnceValues(func() (out []map[string]any, err error) {
 	files, err := fs.Glob(deploy.CRDs, "crds/*.yaml")
 	if err != nil {
 		return nil, err
@@ -37,11 +35,16 @@ var ownSchemas = sync.OnceValues(func() (*offline.Validator, error) {
 		if err := yaml.Unmarshal(raw, &crd); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
-		if err := v.AddCRD(crd); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
+		out = append(out, crd)
 	}
-	return v, nil
+	return out, nil
+})
+
+// ownSchemas know the kinds of Kubernetes and our own, as files of configuration
+// are held to them.
+var ownSchemas = sync.OnceValues(func() (*offline.Validator, error) {
+	definitions, err := ownDefinitions()
+	return newSchemaStage(definitions).validator, err
 })
 
 // fits holds an object of the configuration to its schema: what a cluster would
@@ -104,8 +107,8 @@ type schemaStage struct {
 	found     []verdict.Finding // of definitions that define nothing
 }
 
-// newSchemaStage knows the kinds that files define, those that are in force, and
-// those that the revision brings, which count most.
+// newSchemaStage knows the kinds of Kubernetes and those that are given; of two
+// definitions of one kind the later counts.
 func newSchemaStage(given []map[string]any) *schemaStage {
 	s := &schemaStage{validator: offline.New(offline.Options{})}
 	for _, crd := range given {

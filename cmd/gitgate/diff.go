@@ -98,6 +98,9 @@ func (o *diffOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, err)
 		}
+		if r.unreadable != nil {
+			return fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, r.unreadable)
+		}
 		pairs, bad := o.compare(ctx, r, renderer{renderOptionsFor(in, nil, cache)}, sync)
 		r.close()
 		if len(bad) > 0 {

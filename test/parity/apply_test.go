@@ -21,7 +21,7 @@ func (w *world) applyTrials() map[string]trial {
 		"Immutable":    {reason: "A field that cannot be changed.", change: files("web.yaml", edited(edited(web, "matchLabels: {app: web}", "matchLabels: {tier: web}"), "labels: {app: web}", "labels: {tier: web}")), server: reasons(verdict.DryRunRejected)},
 		"BadName":      {reason: "A name that is none.", change: more(edited(configMap("k: v"), "name: more", "name: More_")), server: reasons(verdict.DryRunRejected)},
 		"BadPort":      {reason: "A port that does not exist.", change: more(edited(service, "port: 80", "port: 80000")), server: reasons(verdict.DryRunRejected)},
-		"NoKind":       {reason: "A kind that nobody serves.", change: more("apiVersion: nobody.example.com/v1\nkind: Nothing\nmetadata: {name: more}\n"), want: reasons(verdict.SchemaInvalid), defect: unknownKind},
+		"NoKind":       {reason: "A kind that nobody serves.", change: more("apiVersion: nobody.example.com/v1\nkind: Nothing\nmetadata: {name: more}\n"), want: reasons(verdict.SchemaInvalid)},
 		"NoNamespace":  {reason: "A namespace that does not exist.", plan: untargeted, change: more(edited(configMap("k: v"), "name: more", "name: more\n  namespace: parity-nowhere")), server: reasons(verdict.DryRunRejected)},
 		"Definition":   {reason: "A custom kind with its first object.", change: files("crd.yaml", crd("ships", "Ship"), "ship.yaml", ship("Ship", "length: 3"))},
 		"AgainstIt":    {reason: "An object that does not fit its own definition.", change: files("crd.yaml", crd("boats", "Boat"), "boat.yaml", ship("Boat", "length: long")), want: reasons(verdict.SchemaInvalid)},
@@ -36,11 +36,6 @@ func untargeted(s *site, p *plan) {
 	p.sync.Spec.TargetNamespace = ""
 	p.files = map[string]string{"deploy/spare.yaml": edited(lab.ConfigMap("spare", "k", "v"), "name: spare", "name: spare\n  namespace: "+s.name)}
 }
-
-// unknownKind is a defect of the reconciler: of a kind that the cluster does not
-// serve it says in the policy stage that what would be deleted is not known, without
-// naming object and file, and tries again for ever.
-const unknownKind = "apply.Deletions makes an error of the findings of a plan that cannot be carried out"
 
 func crd(plural, kind string) string {
 	return fmt.Sprintf(`apiVersion: apiextensions.k8s.io/v1

@@ -133,12 +133,12 @@ func (w *world) formTrials() map[string]trial {
 		return raw(func(b []byte) []byte { return []byte(edited(string(b), old, with)) })
 	}
 	return map[string]trial{
-		"TwoTrees":      {reason: "Two trees: which one was signed?", change: raw(twoTrees), want: reasons(verdict.MalformedObject), defect: malformedHead},
-		"TwoSignatures": {reason: "Two signatures.", change: raw(func(b []byte) []byte { return gitrepo.InsertHeader(b, gitrepo.Header{Name: "gpgsig", Value: "again"}) }), want: reasons(verdict.MalformedObject), defect: malformedHead},
-		"Misordered":    {reason: "Headers in another order.", change: replace("\ncommitter ", "\nencoding latin-1\ncommitter "), want: reasons(verdict.MalformedObject), defect: malformedHead},
-		"NUL":           {reason: "NUL, where C stops reading.", change: replace("Change something", "Change\x00something"), want: reasons(verdict.MalformedObject), defect: malformedHead},
-		"Return":        {reason: "A carriage return in a name.", change: replace("committer Alice", "committer Al\rice"), want: reasons(verdict.MalformedObject), defect: malformedHead},
-		"BadDate":       {reason: "A date that is none.", change: replace(" +0000\ncommitter", " 0000\ncommitter"), want: reasons(verdict.MalformedObject), defect: malformedHead},
+		"TwoTrees":      {reason: "Two trees: which one was signed?", change: raw(twoTrees), want: reasons(verdict.MalformedObject)},
+		"TwoSignatures": {reason: "Two signatures.", change: raw(func(b []byte) []byte { return gitrepo.InsertHeader(b, gitrepo.Header{Name: "gpgsig", Value: "again"}) }), want: reasons(verdict.MalformedObject)},
+		"Misordered":    {reason: "Headers in another order.", change: replace("\ncommitter ", "\nencoding latin-1\ncommitter "), want: reasons(verdict.MalformedObject)},
+		"NUL":           {reason: "NUL, where C stops reading.", change: replace("Change something", "Change\x00something"), want: reasons(verdict.MalformedObject)},
+		"Return":        {reason: "A carriage return in a name.", change: replace("committer Alice", "committer Al\rice"), want: reasons(verdict.MalformedObject)},
+		"BadDate":       {reason: "A date that is none.", change: replace(" +0000\ncommitter", " 0000\ncommitter"), want: reasons(verdict.MalformedObject)},
 		"OtherPayload":  {reason: "A signature over other bytes.", change: replace("Change something", "Change something else"), want: reasons(verdict.BadSignature)},
 		"BrokenPackets": {reason: "A signature that was cut.",
 			change: by(harmless(), w.Alice.Person(), w.Alice.Edit(func(b []byte) []byte { return b[:len(b)-7] })), want: reasons(verdict.BadSignature)},
@@ -176,9 +176,6 @@ func (w *world) backdated(name string) gitrepo.Change {
 
 // unsigned is a harmless commit that nobody signs.
 func (w *world) unsigned() gitrepo.Change { return by(harmless(), w.Alice.Person(), nil) }
-
-// malformedHead is a defect of the check: it does not come to judge.
-const malformedHead = "gitgate check takes a head that is malformed for wrong use (exit code 2) and not for a finding"
 
 const role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reader}\nrules: [{apiGroups: [\"\"], resources: [configmaps], verbs: [get]}]\n"
 
