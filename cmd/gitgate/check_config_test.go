@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/test/testkit/gitrepo"
 )
 
@@ -180,4 +181,39 @@ func TestCheckSelects(t *testing.T) {
 	if code != exitAllowed || errs != "" || !strings.Contains(out, "gitgate-system/shop: allowed") || strings.Contains(out, "gitgate-system/web") {
 		t.Errorf("with a remote: exit %d, stderr %q\n%s", code, errs, out)
 	}
+}
+
+// FuzzConfiguration reads whatever somebody took for a configuration: it is one, or
+// it is an error of one line each that quotes no Secret.
+func FuzzConfiguration(f *testing.F) {
+	for _, seed := range []string{
+		"apiVersion: gitgate.dev/v1alpha1\nkind: GitSync\nmetadata: {name: a, namespace: b}\nspec: {url: \"https://x/y\", ref: {branch: main}, path: ., trust: {name: t}, interval: 1m}\n",
+		"apiVersion: gitgate.dev/v1alpha1\nkind: TrustPolicy\nmetadata: {name: t}\nspec: {repositories: [], namespaces: [b], commits: {signers: []}}\n",
+		"apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: p}\nspec: {source: {inline: {a.rego: package a}}}\n---\n",
+		"apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: b}\nstringData: {p: canary-canary}\n",
+		"apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: b}}]\n",
+		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":1},"data":{"p":"canary-canary"}}`,
+		"a: &a [*a]\n", "\x00", "- - - -\n", "kind: GitSync\napiVersion: gitgate.dev/v1alpha1\nmetadata: null\nspec: null\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	file := filepath.Join(f.TempDir(), "c.yaml")
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if err := os.WriteFile(file, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfiguration(t.Context(), nil, []string{file})
+		if err != nil {
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("a Secret is quoted: %v", err)
+			}
+			return
+		}
+		for _, s := range c.gitSyncs() {
+			// Whatever it refers to is not there or does not fit: that is an error, too.
+			if _, err := reconcile.Resolve(t.Context(), c, "gitgate-system", s); err == nil && s.Spec.Trust.Name == "" {
+				t.Errorf("a GitSync without trust resolves: %+v", s)
+			}
+		}
+	})
 }
