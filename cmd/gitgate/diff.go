@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"strings"
 	"time"
@@ -195,58 +196,46 @@ func folded(o map[string]any) map[string]any {
 	}
 	data := map[string]any{}
 	if old, ok := o["data"].(map[string]any); ok {
-		for k, v := range old {
-			data[k] = v
-		}
+		maps.Copy(data, old)
 	}
-	for k, v := range text {
-		data[k] = v
-	}
-	out := make(map[string]any, len(o))
-	for k, v := range o {
-		out[k] = v
-	}
+	maps.Copy(data, text)
+	out := maps.Clone(o)
 	out["data"] = data
 	return out
 }
 
-// markChanged walks four trees at once: two objects, and their masked copies,
-// which it changes.
-func markChanged(before, after, maskedB, maskedA any) {
+// markChanged walks four trees at once: two objects, and their masked copies, which
+// it changes and returns.
+func markChanged(before, after, maskedB, maskedA any) (any, any) {
+	if maskedB == any(secrets.Mask) && maskedA == any(secrets.Mask) {
+		if reflect.DeepEqual(before, after) {
+			return maskedB, maskedA
+		}
+		return maskBefore, maskAfter
+	}
 	switch b := maskedB.(type) {
 	case map[string]any:
 		a, ok := maskedA.(map[string]any)
 		was, ok2 := before.(map[string]any)
 		is, ok3 := after.(map[string]any)
-		if !ok || !ok2 || !ok3 {
-			return
-		}
-		for k := range b {
-			if b[k] == any(secrets.Mask) && a[k] == any(secrets.Mask) {
-				if !reflect.DeepEqual(was[k], is[k]) {
-					b[k], a[k] = maskBefore, maskAfter
+		if ok && ok2 && ok3 {
+			for k := range b {
+				if _, both := a[k]; both {
+					b[k], a[k] = markChanged(was[k], is[k], b[k], a[k])
 				}
-				continue
 			}
-			markChanged(was[k], is[k], b[k], a[k])
 		}
 	case []any:
 		a, ok := maskedA.([]any)
 		was, ok2 := before.([]any)
 		is, ok3 := after.([]any)
-		if !ok || !ok2 || !ok3 {
-			return
-		}
-		for i := range min(len(b), len(a), len(was), len(is)) {
-			if b[i] == any(secrets.Mask) && a[i] == any(secrets.Mask) {
-				if !reflect.DeepEqual(was[i], is[i]) {
-					b[i], a[i] = maskBefore, maskAfter
-				}
-				continue
+		if ok && ok2 && ok3 {
+			for i := range min(len(b), len(a), len(was), len(is)) {
+				b[i], a[i] = markChanged(was[i], is[i], b[i], a[i])
 			}
-			markChanged(was[i], is[i], b[i], a[i])
 		}
 	}
+	return maskedB, maskedA
 }
 
 func (o *diffOptions) print(w io.Writer, p pair, color bool) error {
