@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"time"
@@ -50,6 +51,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	start := time.Now()
+	queueUp()
 	req, err := decodeReview(body)
 	if err != nil {
 		s.refuse(w, http.StatusBadRequest, "review")
@@ -70,6 +72,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(out) // whoever hung up is not told
 }
+
+// queueUp lets the reviews that are already waiting go first. A review is handed
+// from goroutine to goroutine, and each of them inherits what is left of the time
+// slice of the one before. Under load on few processors such chains crowd out the
+// goroutines that were preempted once: they lie in the scheduler's global queue,
+// which is asked on every 61st switch only, and wait for as long as the load lasts
+// (measured: one request in a hundred 0.65 s, where the median was 10 ms). Through
+// that queue all go in the order in which they came.
+func queueUp() { runtime.Gosched() }
 
 // acceptable returns 0, or the status of a request that is not even read.
 func (s *Server) acceptable(r *http.Request) (code int, cause string) {
