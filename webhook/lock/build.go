@@ -21,6 +21,7 @@ type release struct {
 	delegations []Delegation
 	writer      string
 	confined    bool
+	secrets     []string
 	entries     map[key]*entry
 	images      *images // nil if no image was verified
 }
@@ -59,7 +60,7 @@ func build(r Release) (*release, error) {
 	b := &builder{
 		release: &release{
 			sync: r.Sync, revision: r.Revision, mode: r.Mode, namespaces: slices.Clone(r.Namespaces),
-			delegations: slices.Clone(r.Delegations), writer: r.Writer, confined: r.Confined, entries: make(map[key]*entry, len(r.Objects)),
+			delegations: slices.Clone(r.Delegations), writer: r.Writer, confined: r.Confined, secrets: slices.Clone(r.Secrets), entries: make(map[key]*entry, len(r.Objects)),
 		},
 		force: r.Force, strings: map[string]string{}, kinds: map[desired.Kind]*desired.Kind{}, guards: map[string]*desired.Guard{},
 	}

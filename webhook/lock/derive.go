@@ -230,16 +230,7 @@ func revisionDiffers(revision, owner map[string]any) []desired.Change {
 // or DaemonSet that its label names: while an update is under way, Pods of the
 // former one are made too.
 func (r *review) fromRevision(f family) bool {
-	if r.key.resource != "pods" || f.ref.kind != "StatefulSet" && f.ref.kind != "DaemonSet" {
-		return false
-	}
-	name := text(r.new, "metadata", "labels", "controller-revision-hash")
-	if f.ref.kind == "DaemonSet" {
-		name = f.ref.name + "-" + name
-	}
-	gvk := f.ref.gvk()
-	gvk.Kind = "ControllerRevision"
-	revision, ok := r.lock.cfg.Owners.Owner(gvk, r.key.namespace, name, "")
+	revision, ok := r.revision(f)
 	if !ok {
 		return false
 	}
@@ -250,4 +241,18 @@ func (r *review) fromRevision(f family) bool {
 	template := clone(object(revision, "data", "spec", "template"))
 	delete(template, "$patch")
 	return len(r.podDiffers(f, f.owners[0], template)) == 0
+}
+
+// revision finds the revision of its StatefulSet or DaemonSet that a Pod names.
+func (r *review) revision(f family) (map[string]any, bool) {
+	if r.key.resource != "pods" || f.ref.kind != "StatefulSet" && f.ref.kind != "DaemonSet" {
+		return nil, false
+	}
+	name := text(r.new, "metadata", "labels", "controller-revision-hash")
+	if f.ref.kind == "DaemonSet" {
+		name = f.ref.name + "-" + name
+	}
+	gvk := f.ref.gvk()
+	gvk.Kind = "ControllerRevision"
+	return r.lock.cfg.Owners.Owner(gvk, r.key.namespace, name, "")
 }

@@ -26,6 +26,9 @@ func (r *review) podDiffers(f family, owner, template map[string]any) []desired.
 	if g.template == nil || object(g.template, "spec") == nil {
 		return []desired.Change{field("spec", nil, "a template is missing")}
 	}
+	if r.anyone {
+		g.bound()
+	}
 	g.controller()
 	g.labels()
 	g.admission()

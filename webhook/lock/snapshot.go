@@ -19,9 +19,11 @@ type snapshot struct {
 	identities map[string]*release // users whose word opens leaves
 	accounts   map[string]bool     // the namespaces of those that are service accounts
 	images     *images
-	closers    []*release                      // releases with delegations, for whole objects
-	coming     map[types.NamespacedName]string // revisions that are announced and not known
-	top        *release                        // a release of the strictest mode; nil if there is none
+	closers    []*release                        // releases with delegations, for whole objects
+	coming     map[types.NamespacedName]string   // revisions that are announced and not known
+	top        *release                          // a release of the strictest mode; nil if there is none
+	closing    map[string][]types.NamespacedName // who closes a namespace
+	refers     map[key]bool                      // what the GitSyncs are, and what their specs name
 }
 
 func newSnapshot() *snapshot {
@@ -29,6 +31,7 @@ func newSnapshot() *snapshot {
 		records: map[key]*record{}, tombs: map[key]*release{}, namespaces: map[string]*scope{},
 		kinds: map[schema.GroupKind]string{}, resources: map[schema.GroupResource]*release{},
 		groups: map[string]*release{}, identities: map[string]*release{}, coming: map[types.NamespacedName]string{}, accounts: map[string]bool{}, images: newImages(),
+		closing: map[string][]types.NamespacedName{}, refers: map[key]bool{},
 	}
 }
 
@@ -90,6 +93,11 @@ func (s *snapshot) take(st *syncState) {
 	for _, ns := range cur.namespaces {
 		n := s.namespace(ns)
 		n.closed = strictest(n.closed, cur)
+		s.closing[ns] = append(s.closing[ns], cur.sync)
+	}
+	s.refers[key{ownGroup, "gitsyncs", cur.sync.Namespace, cur.sync.Name}] = true
+	for _, name := range cur.secrets {
+		s.refers[key{"", "secrets", cur.sync.Namespace, name}] = true
 	}
 	s.protect(cur.writer, cur)
 	for _, d := range cur.delegations {

@@ -65,7 +65,10 @@ type Release struct {
 	// names elsewhere is nobody that the lock protects.
 	Confined bool
 	// Writer is the user that applies the release.
-	Writer  string
+	Writer string
+	// Secrets are the names of those in its own namespace that the GitSync's spec
+	// refers to. They may be there without being in Git.
+	Secrets []string
 	Objects []Object
 	// Images are what Pods may run beside the very references in Objects. Nil
 	// means that no image was verified, and then none is asked for.

@@ -153,7 +153,7 @@ func (r *review) delegators() []*release {
 func (r *review) delegated() *release {
 	for _, rel := range r.delegators() {
 		for _, d := range rel.delegations {
-			if len(d.Paths) == 0 && d.Writer == r.writer.User && d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
+			if len(d.Paths) == 0 && r.writes(d) && d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
 				return rel
 			}
 		}
@@ -161,12 +161,15 @@ func (r *review) delegated() *release {
 	return nil
 }
 
+// writes reports whether the caller is whom a delegation names.
+func (r *review) writes(d Delegation) bool { return r.anyone || d.Writer == r.writer.User }
+
 // rows are the delegations of leaves of an object that Git does not declare.
 func (r *review) rows() []desired.Leaf {
 	var rows []desired.Leaf
 	for _, rel := range r.delegators() {
 		for _, d := range rel.delegations {
-			if d.Writer != r.writer.User || !d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
+			if !r.writes(d) || !d.Target.selects(r.kind(), r.key.namespace, r.key.name) {
 				continue
 			}
 			for _, path := range d.Paths {

@@ -87,6 +87,38 @@ type LockStatus struct {
 	// +listMapKey=name
 	// +optional
 	Replicas []LockReplica `json:"replicas,omitempty"`
+	// Strays are what is in the closed namespaces and not there by Git's leave,
+	// such as what was written into etcd past the API server. Nobody deletes them.
+	// +optional
+	Strays *StrayStatus `json:"strays,omitempty"`
+}
+
+// StrayStatus tells of objects in closed namespaces that nothing in Git explains.
+type StrayStatus struct {
+	// Total counts them.
+	Total int32 `json:"total"`
+	// Objects are the first ten, by namespace, kind and name.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	Objects []StrayObject `json:"objects,omitempty"`
+	// Unseen are the kinds that could not be looked at, with the reason: whether
+	// there are strays among them is not known.
+	// +kubebuilder:validation:MaxItems=21
+	// +listType=atomic
+	// +optional
+	Unseen []string `json:"unseen,omitempty"`
+}
+
+// StrayObject is one of them.
+type StrayObject struct {
+	// Object is named as in namespace/Kind.group/name.
+	Object string `json:"object"`
+	// Reason is a stable code for what is wrong with it.
+	Reason string `json:"reason"`
+	// Message says what is wrong with it.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // LockReplica is what one replica of the webhook has verified for itself.
