@@ -276,7 +276,7 @@ func (in input) weight() weight {
 func (c *collector) read(name string, kind refKind, mode fs.FileMode) (input, *problem) {
 	switch kind {
 	case refResource:
-		file, hash, p := c.r.parse(name)
+		file, hash, p := c.r.manifests(name)
 		if p != nil {
 			return input{}, p
 		}

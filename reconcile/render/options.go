@@ -44,7 +44,7 @@ type Limits struct {
 	FileBytes int
 	// TotalBytes is the sum of all files: 128 MiB.
 	TotalBytes int
-	// Files counts files read, and entries of directories walked: 20,000.
+	// Files counts files read, and entries of directories walked: 50,000.
 	Files int
 	// Objects counts rendered objects: 20,000.
 	Objects int
@@ -63,7 +63,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		FileBytes:  cmp.Or(l.FileBytes, 4<<20),
 		TotalBytes: cmp.Or(l.TotalBytes, 128<<20),
-		Files:      cmp.Or(l.Files, 20_000),
+		Files:      cmp.Or(l.Files, 50_000),
 		Objects:    cmp.Or(l.Objects, 20_000),
 		Depth:      cmp.Or(l.Depth, 200),
 		Nodes:      cmp.Or(l.Nodes, 500_000),

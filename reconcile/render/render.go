@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
@@ -30,7 +31,11 @@ import (
 // is still running then ends on its own, within the limits, and its result is lost.
 func Render(ctx context.Context, fsys fs.FS, o Options) (objects []gate.Object, found []verdict.Finding) {
 	o.Limits = o.Limits.withDefaults()
-	r := &renderer{ctx: ctx, options: o, reader: newReader(fsys, o.Limits), findings: newFindings(o.Limits.Findings)}
+	r := &renderer{
+		ctx: ctx, options: o, reader: newReader(fsys, o.Limits), findings: newFindings(o.Limits.Findings),
+		early: map[string]chan blob{}, turns: newTurns(),
+	}
+	defer r.parsing.Wait()
 	defer func() {
 		if p := recover(); p != nil {
 			r.findings.add(o.Path, panicProblem(p))
@@ -63,6 +68,10 @@ type renderer struct {
 	findings *findings
 	objects  []gate.Object
 	builds   int
+
+	early   map[string]chan blob // files that were started before their turn
+	parsing sync.WaitGroup
+	turns   chan struct{}
 }
 
 func (r *renderer) run() {
@@ -125,11 +134,13 @@ func (r *renderer) walk(dir string) bool {
 		r.findings.add(dir, *p)
 		return p.reason != verdict.LimitExceeded
 	}
+	files := candidates(dir, entries)
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
+		files = r.ahead(files)
 		if r.stop() || !r.entry(name, e.Type()) {
 			return false
 		}
@@ -149,7 +160,7 @@ func (r *renderer) entry(name string, mode fs.FileMode) bool {
 	case !isManifest(name):
 		return true
 	}
-	file, _, p := r.parse(name)
+	file, _, p := r.manifests(name)
 	if p != nil {
 		r.findings.add(name, *p)
 		return p.reason != verdict.LimitExceeded
@@ -179,28 +190,6 @@ func isManifest(name string) bool {
 		return true
 	}
 	return false
-}
-
-// parse returns what a file declares, from the cache where its content is known,
-// and the hash of that content.
-func (r *renderer) parse(name string) (*parsedFile, string, *problem) {
-	hash, raw, p := r.reader.hash(name)
-	if p != nil {
-		return nil, "", p
-	}
-	key := cacheKey{kind: parsedManifest, hash: hash, limits: r.options.Limits}
-	if v, ok := r.options.Cache.get(key); ok {
-		return v.(*parsedFile), hash, nil
-	}
-	if raw == nil {
-		if raw, p = r.reader.file(name); p != nil {
-			return nil, "", p
-		}
-	}
-	file := parseManifests(raw, r.options.Limits)
-	// Decoded values take several times the space of their text.
-	r.options.Cache.put(key, file, 1024+8*len(raw))
-	return file, hash, nil
 }
 
 // duplicates refuses an object that is declared twice: which one would win is not

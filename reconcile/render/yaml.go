@@ -87,8 +87,8 @@ func checkBytes(raw []byte, l Limits) *problem {
 	case !utf8.Valid(raw):
 		return refuse(deny(verdict.InvalidManifest, lineAt(raw, invalidAt(raw)), "file is not valid UTF-8; save it as UTF-8"))
 	}
-	if at := oddSeparator.FindIndex(raw); at != nil {
-		return refuse(deny(verdict.AmbiguousManifest, lineAt(raw, at[1]),
+	if at := oddSeparator(raw); at >= 0 {
+		return refuse(deny(verdict.AmbiguousManifest, lineAt(raw, at),
 			"a line that starts with --- must hold nothing else; some readers drop the rest of it"))
 	}
 	// Each value needs one of these bytes before or after it, so this bounds what
@@ -106,9 +106,26 @@ func checkBytes(raw []byte, l Limits) *problem {
 	return nil
 }
 
-// oddSeparator finds a document separator with more on its line: kubectl cuts
-// there before it parses, and YAML readers do not.
-var oddSeparator = regexp.MustCompile(`(?m)^---[ \t]*[^ \t\r\n#]|^---#|^----`)
+// oddSeparator finds a document separator with more on its line, or returns -1:
+// kubectl cuts there before it parses, and YAML readers do not. A comment may follow
+// after a space.
+func oddSeparator(raw []byte) int {
+	for at := 0; ; {
+		if bytes.HasPrefix(raw[at:], []byte("---")) {
+			rest := raw[at+len("---"):]
+			text := bytes.TrimLeft(rest, " \t")
+			comment := len(text) < len(rest) && bytes.HasPrefix(text, []byte("#"))
+			if len(text) > 0 && !comment && text[0] != '\r' && text[0] != '\n' {
+				return at
+			}
+		}
+		next := bytes.Index(raw[at:], []byte("\n---"))
+		if next < 0 {
+			return -1
+		}
+		at += next + 1
+	}
+}
 
 func lineAt(raw []byte, offset int) int { return 1 + bytes.Count(raw[:offset], []byte("\n")) }
 

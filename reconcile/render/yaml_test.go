@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -263,4 +264,22 @@ func FuzzReadDocuments(f *testing.F) {
 		}
 		sameAsKubernetes(t, raw, docs[0].value)
 	})
+}
+
+// TestOddSeparator compares the scanner with what it is: a pattern.
+func TestOddSeparator(t *testing.T) {
+	pattern := regexp.MustCompile(`(?m)^---[ \t]*[^ \t\r\n#]|^---#`)
+	parts := []string{"", "---", "--", "-", " ", "\t", "#", "\n", "\r\n", "\r", "a: b", "é", "...", "----"}
+	for i := range len(parts) * len(parts) * len(parts) * len(parts) * len(parts) {
+		var text strings.Builder
+		for n := i; n > 0; n /= len(parts) {
+			text.WriteString(parts[n%len(parts)])
+		}
+		raw := []byte(text.String())
+		want := pattern.FindIndex(raw)
+		got := oddSeparator(raw)
+		if (want == nil) != (got < 0) || want != nil && got != want[0] {
+			t.Fatalf("oddSeparator(%q) = %d, the pattern says %v", raw, got, want)
+		}
+	}
 }
