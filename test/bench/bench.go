@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // warmUpObjects is the size of a site that each tool applies before anything is
@@ -22,12 +24,13 @@ const trailing = time.Second
 
 // A bench is one run.
 type bench struct {
-	opts     options
-	progress io.Writer
-	world    *world
-	gitgate  *tool // nil if it is left out
-	flux     *tool // likewise
-	report   *report
+	measure.Teller
+
+	opts    options
+	world   *world
+	gitgate *tool // nil if it is left out
+	flux    *tool // likewise
+	report  *report
 
 	plain  map[*tool]*site // what most phases work on
 	values int             // the last value that a change used
@@ -62,10 +65,10 @@ func phaseNames() []string {
 }
 
 func newBench(ctx context.Context, o options, progress io.Writer) (_ *bench, err error) {
-	b := &bench{opts: o, progress: progress, report: newReport(o), plain: map[*tool]*site{}}
+	b := &bench{Teller: measure.Teller{Out: progress, Prefix: "bench"}, opts: o, report: newReport(o), plain: map[*tool]*site{}}
 	var flux *peer
 	if o.without != "flux" {
-		if flux, err = buildPeer(ctx, progress); err != nil {
+		if flux, err = buildPeer(ctx, b.Teller); err != nil {
 			return nil, fmt.Errorf("building Flux: %w", err)
 		}
 	}
@@ -80,7 +83,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (_ *bench, err
 
 // populate installs what the tools need and starts them.
 func (b *bench) populate(ctx context.Context, flux *peer) error {
-	root, err := repositoryRoot()
+	root, err := measure.Root()
 	if err != nil {
 		return err
 	}
@@ -120,7 +123,7 @@ func (b *bench) close() error {
 	for _, t := range []*tool{b.gitgate, b.flux} {
 		if t != nil {
 			for _, p := range t.procs {
-				p.stop()
+				p.Stop()
 			}
 		}
 	}
@@ -144,7 +147,7 @@ func (b *bench) runPhases(ctx context.Context) error {
 		if b.opts.only != "" && !slices.Contains(strings.Split(b.opts.only, ","), p.name) {
 			continue
 		}
-		b.say("%s", p.name)
+		b.Say("%s", p.name)
 		if err := p.run(b, ctx); err != nil {
 			return b.explain(fmt.Errorf("%s: %w", p.name, err))
 		}
@@ -160,18 +163,14 @@ func (b *bench) explain(err error) error {
 	var text []string
 	for _, t := range b.tools(0) {
 		for _, p := range t.procs {
-			text = append(text, p.tail())
+			text = append(text, p.Tail())
 		}
 	}
 	return fmt.Errorf("%w\n%s", err, strings.Join(text, "\n"))
 }
 
-func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
-}
-
 func (b *bench) warmUp(ctx context.Context) error {
-	b.say("warming up")
+	b.Say("warming up")
 	for _, t := range b.tools(0) {
 		s := newSite("warm-"+strings.ToLower(t.name), plain, warmUpObjects)
 		if _, err := b.start(ctx, t, s); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 	"gitgate.dev/gitgate/test/testkit/cluster"
 )
 
@@ -105,7 +106,7 @@ func TestOutside(t *testing.T) {
 }
 
 func TestJudging(t *testing.T) {
-	slow, quick := series{8, 10, 12}, series{2, 2, 3}
+	slow, quick := measure.Series{8, 10, 12}, measure.Series{2, 2, 3}
 	for name, tc := range map[string]struct {
 		reason string
 		row    row
@@ -134,12 +135,13 @@ func TestJudging(t *testing.T) {
 
 func TestReplaceIn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "BENCHMARKS.md")
+	beginMarker, endMarker := measure.Markers("bench")
 	text := "before\n" + beginMarker + "old\n" + endMarker + "after\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r := newReport(options{})
-	r.add(row{Name: "First", Unit: "s", Gitgate: series{1, 3, 2}}.atMost(1))
+	r.add(row{Name: "First", Unit: "s", Gitgate: measure.Series{1, 3, 2}}.atMost(1))
 	if err := r.replaceIn(path); err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,7 @@ func TestParseBenchmarks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]series{
+	want := map[string]measure.Series{
 		"Evaluate/restricted": {250, 350}, "BareOPA/parsed-input": {200.0005}, "BareOPA/from-bytes": {400},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

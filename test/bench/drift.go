@@ -13,6 +13,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // An edit is a change that somebody makes by hand. Without a patch the object is
@@ -63,16 +65,16 @@ func (b *bench) measureDrift(ctx context.Context) error {
 	return nil
 }
 
-func slowest(s series) series {
+func slowest(s measure.Series) measure.Series {
 	if len(s) == 0 {
 		return nil
 	}
-	return series{slices.Max(s)}
+	return measure.Series{slices.Max(s)}
 }
 
 // gitgateDrift makes edits one after the other.
-func (b *bench) gitgateDrift(ctx context.Context) (series, error) {
-	var all series
+func (b *bench) gitgateDrift(ctx context.Context) (measure.Series, error) {
+	var all measure.Series
 	s := b.plain[b.gitgate]
 	for i := range b.opts.drifts {
 		e := edits[i%len(edits)]
@@ -80,7 +82,7 @@ func (b *bench) gitgateDrift(ctx context.Context) (series, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.what, err)
 		}
-		b.say("drift: gitgate undid %s after %.3f s", e.what, took)
+		b.Say("drift: gitgate undid %s after %.3f s", e.what, took)
 		all = append(all, took)
 		if err := sleep(ctx, 100*time.Millisecond); err != nil {
 			return nil, err
@@ -91,15 +93,15 @@ func (b *bench) gitgateDrift(ctx context.Context) (series, error) {
 
 // fluxDrift makes edits at different moments of Flux's interval. Additions are
 // not among them: server-side apply leaves those in place.
-func (b *bench) fluxDrift(ctx context.Context) (series, error) {
-	took, errs := make(series, fluxEdits), make([]error, fluxEdits)
+func (b *bench) fluxDrift(ctx context.Context) (measure.Series, error) {
+	took, errs := make(measure.Series, fluxEdits), make([]error, fluxEdits)
 	var done sync.WaitGroup
 	undoable := slices.DeleteFunc(slices.Clone(edits), func(e edit) bool { return e.addition })
 	for i := range fluxEdits {
 		done.Go(func() {
 			if errs[i] = sleep(ctx, time.Duration(i)*restInterval/fluxEdits); errs[i] == nil {
 				took[i], errs[i] = b.drift(ctx, b.plain[b.flux], undoable[i%len(undoable)], i)
-				b.say("drift: Flux undid %s after %.1f s", undoable[i%len(undoable)].what, took[i])
+				b.Say("drift: Flux undid %s after %.1f s", undoable[i%len(undoable)].what, took[i])
 			}
 		})
 	}

@@ -22,6 +22,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 const fluxNamespace = "flux-system"
@@ -55,14 +57,16 @@ func newFlux(w *world, binary string) (*tool, error) {
 	if err := w.cluster.KubeconfigFor(kubeconfig, "flux"); err != nil {
 		return nil, err
 	}
-	p, err := startProcess("kustomize-controller", filepath.Join(w.logs, "kustomize-controller.log"), binary,
-		[]string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + fluxNamespace},
-		"--watch-all-namespaces", "--log-level=info", "--log-encoding=json", "--metrics-addr=0", "--health-addr=0")
+	p, err := measure.Start(measure.Program{
+		Name: "kustomize-controller", Path: binary, Log: filepath.Join(w.logs, "kustomize-controller.log"),
+		Env:  []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + fluxNamespace},
+		Args: []string{"--watch-all-namespaces", "--log-level=info", "--log-encoding=json", "--metrics-addr=0", "--health-addr=0"},
+	})
 	if err != nil {
 		return nil, err
 	}
 	return &tool{
-		name: "Flux", user: "flux", namespace: fluxNamespace, client: w.client, procs: []*process{p},
+		name: "Flux", user: "flux", namespace: fluxNamespace, client: w.client, procs: []*measure.Process{p},
 		gvr: kustomizations, driver: d,
 	}, nil
 }

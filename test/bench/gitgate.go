@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 	"gitgate.dev/gitgate/test/testkit/gitrepo"
 	"gitgate.dev/gitgate/test/testkit/gitserver"
 )
@@ -49,19 +50,19 @@ func newGitgate(ctx context.Context, w *world, binary string) (*tool, error) {
 		return nil, err
 	}
 	return &tool{
-		name: "gitgate", user: "gitgate", namespace: gitgateNamespace, client: w.client, procs: []*process{p},
+		name: "gitgate", user: "gitgate", namespace: gitgateNamespace, client: w.client, procs: []*measure.Process{p},
 		gvr:    v1alpha1.GroupVersion.WithResource("gitsyncs"),
 		driver: &gitgateDriver{client: w.client, git: w.git, key: key, repos: map[string]*gitrepo.Repo{}},
 	}, nil
 }
 
 // startGitgate starts gitgate serve with the kubeconfig that is there already.
-func startGitgate(w *world, binary string, flags ...string) (*process, error) {
-	return startProcess("gitgate", filepath.Join(w.logs, "gitgate.log"), binary, nil, append([]string{
+func startGitgate(w *world, binary string, flags ...string) (*measure.Process, error) {
+	return measure.Start(measure.Program{Name: "gitgate", Path: binary, Log: filepath.Join(w.logs, "gitgate.log"), Args: append([]string{
 		"serve", "--kubeconfig", filepath.Join(w.dir, "gitgate.kubeconfig"), "--namespace", gitgateNamespace,
 		"--data-dir", filepath.Join(w.dir, "gitgate"),
 		"--metrics-bind-address", "0", "--health-probe-bind-address", "0", "--leader-elect=false",
-		"--decision-log", filepath.Join(w.logs, "decisions.jsonl"), "--allow-loopback-http"}, flags...)...)
+		"--decision-log", filepath.Join(w.logs, "decisions.jsonl"), "--allow-loopback-http"}, flags...)})
 }
 
 // putPolicySet creates the policies of every site.

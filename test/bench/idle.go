@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // restInterval is how often the tools look for work at rest.
@@ -28,7 +30,7 @@ func (b *bench) measureRest(ctx context.Context) error {
 		return err
 	}
 	from := time.Now()
-	b.say("rest: counting requests for %s", b.opts.rest)
+	b.Say("rest: counting requests for %s", b.opts.rest)
 	if err := sleep(ctx, b.opts.rest); err != nil {
 		return err
 	}
@@ -40,7 +42,7 @@ func (b *bench) measureRest(ctx context.Context) error {
 			return err
 		}
 		m := measurement{count: countRequests(events)}
-		b.say("rest: %s %+v", t.name, m.count)
+		b.Say("rest: %s %+v", t.name, m.count)
 		all[t] = figures{m}
 	}
 	per := func(of func(measurement) float64) func(measurement) float64 {
@@ -64,12 +66,12 @@ func (b *bench) measureResync(ctx context.Context) error {
 		return err
 	}
 	t, s := b.gitgate, b.plain[b.gitgate]
-	t.procs[0].stop()
+	t.procs[0].Stop()
 	p, err := startGitgate(b.world, b.opts.gitgate, "--resync-interval", time.Second.String())
 	if err != nil {
 		return err
 	}
-	t.procs = []*process{p}
+	t.procs = []*measure.Process{p}
 	if _, err := b.change(ctx, t, s); err != nil { // it has taken up the site again
 		return err
 	}
@@ -77,7 +79,7 @@ func (b *bench) measureResync(ctx context.Context) error {
 		return err
 	}
 	from := time.Now()
-	b.say("resync: counting requests for %s", b.opts.rest)
+	b.Say("resync: counting requests for %s", b.opts.rest)
 	if err := sleep(ctx, b.opts.rest); err != nil {
 		return err
 	}
@@ -87,7 +89,7 @@ func (b *bench) measureResync(ctx context.Context) error {
 		return err
 	}
 	m := figures{{count: countRequests(events)}}
-	b.say("resync: %+v", m[0].count)
+	b.Say("resync: %+v", m[0].count)
 	if m[0].count.Gets == 0 {
 		return fmt.Errorf("nothing was checked within %s", b.opts.rest)
 	}
@@ -110,32 +112,32 @@ func (b *bench) measureMemory(ctx context.Context) error {
 	if err := b.ensurePlain(ctx); err != nil {
 		return err
 	}
-	all := map[*tool]memory{}
+	all := map[*tool]measure.Memory{}
 	for _, t := range b.tools(0) {
-		var sum memory
+		var sum measure.Memory
 		for _, p := range t.procs {
-			m, err := p.memory()
+			m, err := p.Memory()
 			if err != nil {
 				return err
 			}
-			sum = memory{sum.resident + m.resident, sum.anonymous + m.anonymous, sum.most + m.most}
+			sum = measure.Memory{Resident: sum.Resident + m.Resident, Anonymous: sum.Anonymous + m.Anonymous, Most: sum.Most + m.Most}
 		}
 		all[t] = sum
 	}
 	name := fmt.Sprintf("Memory with %d objects", b.newPlain("").objects())
-	of := func(name string, value func(memory) float64) row {
+	of := func(name string, value func(measure.Memory) float64) row {
 		r := row{Name: name, Unit: "MiB"}
 		for t, m := range all {
 			if t == b.gitgate {
-				r.Gitgate = series{value(m)}
+				r.Gitgate = measure.Series{value(m)}
 			} else {
-				r.Flux = series{value(m)}
+				r.Flux = measure.Series{value(m)}
 			}
 		}
 		return r
 	}
-	b.report.add(of(name, func(m memory) float64 { return m.resident }).below())
-	b.report.add(of(name+": without the pages of the program itself", func(m memory) float64 { return m.anonymous }).ratio())
-	b.report.add(of(name+": at its highest", func(m memory) float64 { return m.most }).ratio())
+	b.report.add(of(name, func(m measure.Memory) float64 { return m.Resident }).below())
+	b.report.add(of(name+": without the pages of the program itself", func(m measure.Memory) float64 { return m.Anonymous }).ratio())
+	b.report.add(of(name+": at its highest", func(m measure.Memory) float64 { return m.Most }).ratio())
 	return nil
 }

@@ -106,7 +106,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if closeErr := b.close(); err == nil {
 		err = closeErr
 	}
-	b.report.finish()
+	b.report.Finish()
 	if len(b.report.Rows) > 0 {
 		if printErr := b.report.print(stdout, o.output); err == nil {
 			err = printErr

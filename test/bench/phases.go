@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // figures are the measurements of one tool, round by round.
 type figures []measurement
 
-func (f figures) series(of func(measurement) float64) series {
-	out := make(series, len(f))
+func (f figures) series(of func(measurement) float64) measure.Series {
+	out := make(measure.Series, len(f))
 	for i, m := range f {
 		out[i] = of(m)
 	}
@@ -53,7 +55,7 @@ func (b *bench) ensurePlain(ctx context.Context) error {
 // stay.
 func (b *bench) measureFirst(ctx context.Context) error {
 	all := map[*tool]figures{}
-	var floor, both series
+	var floor, both measure.Series
 	for round := range b.opts.rounds {
 		asked, bare, err := b.bareFirst(ctx, round)
 		if err != nil {
@@ -66,7 +68,7 @@ func (b *bench) measureFirst(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			b.say("first, round %d: %s %.2f s (CPU %.2f s), %d requests; bare dry run %.2f s, bare apply %.2f s", round+1, t.name, m.seconds, m.cpu, m.count.Total, asked, bare)
+			b.Say("first, round %d: %s %.2f s (CPU %.2f s), %d requests; bare dry run %.2f s, bare apply %.2f s", round+1, t.name, m.seconds, m.cpu, m.count.Total, asked, bare)
 			all[t] = append(all[t], m)
 			if round == b.opts.rounds-1 {
 				b.plain[t] = s
@@ -81,7 +83,7 @@ func (b *bench) measureFirst(ctx context.Context) error {
 	return nil
 }
 
-func (b *bench) firstRows(all map[*tool]figures, floor, both series) {
+func (b *bench) firstRows(all map[*tool]figures, floor, both measure.Series) {
 	name := fmt.Sprintf("First apply of %d objects", b.newPlain("").objects())
 	took := b.pair(name, "s", all, seconds)
 	took.Floor, took.FloorName = floor, "bare apply"
@@ -91,7 +93,7 @@ func (b *bench) firstRows(all map[*tool]figures, floor, both series) {
 		took = took.ratioToFloor()
 	}
 	if b.flux != nil {
-		took.Ratio += " (Flux " + number(took.Flux.per(both).median()) + "×)"
+		took.Ratio += " (Flux " + measure.Number(took.Flux.Per(both).Median()) + "×)"
 	}
 	b.report.add(took)
 	b.report.add(b.pair(name+": time without a request under way", "%", all, share).atMost(15))
@@ -133,7 +135,7 @@ func (b *bench) measureChange(ctx context.Context) error {
 		return err
 	}
 	all := map[*tool]figures{}
-	var floor series
+	var floor measure.Series
 	for round := range b.opts.rounds {
 		took, err := b.bareChange(ctx, bare, round)
 		if err != nil {
@@ -155,7 +157,7 @@ func (b *bench) changeRound(ctx context.Context, what string, round int, sites m
 		if err != nil {
 			return err
 		}
-		b.say("%s, round %d: %s %.3f s (live after %.3f s, CPU %.2f s), %d requests: %+v", what, round+1, t.name, m.seconds, m.live, m.cpu, m.count.Total, m.count)
+		b.Say("%s, round %d: %s %.3f s (live after %.3f s, CPU %.2f s), %d requests: %+v", what, round+1, t.name, m.seconds, m.live, m.cpu, m.count.Total, m.count)
 		all[t] = append(all[t], m)
 	}
 	return nil
@@ -178,7 +180,7 @@ func (b *bench) bareChange(ctx context.Context, s *site, round int) (float64, er
 	return 0, nil
 }
 
-func (b *bench) changeRows(name string, all map[*tool]figures, floor series, floorName string, goal float64) {
+func (b *bench) changeRows(name string, all map[*tool]figures, floor measure.Series, floorName string, goal float64) {
 	time := b.pair(name, "s", all, seconds)
 	time.Floor, time.FloorName = floor, floorName
 	b.report.add(time.faster(goal))
@@ -208,7 +210,7 @@ func (b *bench) changeKustomize(ctx context.Context, l layout, what string) erro
 		sites[t] = s
 	}
 	all := map[*tool]figures{}
-	var floor series
+	var floor measure.Series
 	for round := range b.opts.rounds {
 		s := sites[b.tools(0)[0]]
 		files := s.tree()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // benchmarkLine is a result of go test -bench with sub-benchmarks.
@@ -14,7 +16,7 @@ var benchmarkLine = regexp.MustCompile(`(?m)^Benchmark(\w+)/([\w-]+?)(?:-\d+)?\s
 // measurePolicy runs the benchmarks of package policy: one Deployment against
 // the restricted Pod Security Standard.
 func (b *bench) measurePolicy(ctx context.Context) error {
-	root, err := repositoryRoot()
+	root, err := measure.Root()
 	if err != nil {
 		return err
 	}
@@ -22,9 +24,9 @@ func (b *bench) measurePolicy(ctx context.Context) error {
 	if b.opts.quick {
 		benchtime = "50x"
 	}
-	stop := keepTelling(b.progress, "policy: running the benchmarks of package policy")
+	stop := b.Keep("policy: running the benchmarks of package policy")
 	defer stop()
-	out, err := output(ctx, root, nil, "go", "test", "-run", "^$", "-bench", "^(BenchmarkEvaluate|BenchmarkBareOPA)$/^(restricted|parsed-input|from-bytes)$",
+	out, err := measure.Output(ctx, root, nil, "go", "test", "-run", "^$", "-bench", "^(BenchmarkEvaluate|BenchmarkBareOPA)$/^(restricted|parsed-input|from-bytes)$",
 		"-count", count, "-benchtime", benchtime, "./policy")
 	if err != nil {
 		return err
@@ -42,8 +44,8 @@ func (b *bench) measurePolicy(ctx context.Context) error {
 }
 
 // parseBenchmarks returns microseconds by benchmark.
-func parseBenchmarks(out []byte) (map[string]series, error) {
-	results := map[string]series{}
+func parseBenchmarks(out []byte) (map[string]measure.Series, error) {
+	results := map[string]measure.Series{}
 	for _, m := range benchmarkLine.FindAllStringSubmatch(string(out), -1) {
 		ns, err := strconv.ParseFloat(m[3], 64)
 		if err != nil {

@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // A driver is what differs between the programs that are compared.
@@ -35,7 +37,7 @@ type tool struct {
 	user      string // as whom it speaks to the API server
 	namespace string // where its objects are
 	gvr       schema.GroupVersionResource
-	procs     []*process
+	procs     []*measure.Process
 	driver    driver
 	client    dynamic.Interface
 }
@@ -110,7 +112,7 @@ func (t *tool) end(ctx context.Context, s *site) error {
 func (t *tool) cpu() (float64, error) {
 	var sum time.Duration
 	for _, p := range t.procs {
-		d, err := p.cpu()
+		d, err := p.CPU()
 		if err != nil {
 			return 0, err
 		}

@@ -13,21 +13,23 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 	"gitgate.dev/gitgate/test/testkit/cluster"
 )
 
 // A bench is one run.
 type bench struct {
+	measure.Teller
 	ctx       context.Context
 	opts      options
-	progress  io.Writer
 	dir, logs string
-	place     place // of the servers
+	place     *measure.Place // of the servers
 	pool      *x509.CertPool
 	cluster   *cluster.Cluster
 	client    dynamic.Interface
@@ -37,10 +39,6 @@ type bench struct {
 	servers             []*server // in the order of the first round
 	seed                uint64
 	report              *report
-}
-
-func (b *bench) say(format string, args ...any) {
-	fmt.Fprintf(b.progress, "admission: "+format+"\n", args...)
 }
 
 func (b *bench) onClose(f func()) { b.closers = append(b.closers, f) }
@@ -53,11 +51,11 @@ func (b *bench) close() {
 
 // newBench starts all servers. The caller closes it, also after an error.
 func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error) {
-	b := &bench{ctx: ctx, opts: o, progress: progress, report: newReport(o)}
+	b := &bench{Teller: measure.Teller{Out: progress, Prefix: "admission"}, ctx: ctx, opts: o, report: newReport(o)}
 	var build *gatekeeperBuild
 	var err error
 	if !o.without {
-		if build, err = buildGatekeeper(ctx, progress); err != nil {
+		if build, err = buildGatekeeper(ctx, b.Teller); err != nil {
 			return b, fmt.Errorf("building Gatekeeper: %w", err)
 		}
 	}
@@ -67,7 +65,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	if b.pool, err = writeCertificate(b.dir); err != nil {
 		return b, err
 	}
-	b.say("starting an API server")
+	b.Say("starting an API server")
 	if b.cluster, err = cluster.Start(ctx, cluster.Options{Progress: progress}); err != nil {
 		return b, err
 	}
@@ -83,7 +81,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	}
 	b.servers = append(b.servers, b.gitgate)
 	if build != nil {
-		b.say("starting Gatekeeper")
+		b.Say("starting Gatekeeper")
 		if b.gatekeeper, err = b.startGatekeeper(ctx, build); err != nil {
 			return b, err
 		}
@@ -98,7 +96,7 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 		b.servers = append(b.servers, s)
 	}
 	if o.nice != 0 { // not before, for what runs beside us
-		if err := hurry(o.nice); err != nil {
+		if err := measure.Hurry(o.nice); err != nil {
 			return b, err
 		}
 	}
@@ -119,15 +117,15 @@ func (b *bench) createNamespaces(ctx context.Context) error {
 // settle makes directories, and leaves one processor to the servers. The garbage
 // of the load is collected rarely: it would be taken for slowness of a server.
 func (b *bench) settle() error {
-	cpus, err := usableCPUs()
+	cpus, err := measure.UsableCPUs()
 	if err != nil {
 		return err
 	}
 	if len(cpus) < 2 {
 		return errors.New("one processor for the servers and one for the load are needed")
 	}
-	b.place = place{cpus[0], b.opts.nice}
-	if err := confine(cpus[len(cpus)-1]); err != nil {
+	b.place = &measure.Place{CPU: cpus[0], Nice: b.opts.nice}
+	if err := measure.Confine(cpus[len(cpus)-1]); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(1)
@@ -145,6 +143,14 @@ func (b *bench) settle() error {
 	return os.MkdirAll(b.logs, 0o755)
 }
 
+// start starts a server in its place. It has a second to end: Gatekeeper waits
+// longer for Services than anybody here needs.
+func (b *bench) start(name, path string, env []string, args ...string) (*measure.Process, error) {
+	return measure.Start(measure.Program{
+		Name: name, Path: path, Args: args, Env: env, Log: filepath.Join(b.logs, name+".log"), Place: b.place, Grace: time.Second,
+	})
+}
+
 // startSelf starts a server that this program has in it.
 func (b *bench) startSelf(name string, args ...string) (*server, error) {
 	ports, err := freePorts(1)
@@ -156,12 +162,11 @@ func (b *bench) startSelf(name string, args ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{name: name, addr: "127.0.0.1:" + ports[0], pool: b.pool}
-	s.proc, err = startPinned(b.place, name, filepath.Join(b.logs, name+".log"), self, nil,
-		append(args, "-listen="+s.addr, "-certs="+b.dir)...)
+	s.proc, err = b.start(name, self, nil, append(args, "-listen="+s.addr, "-certs="+b.dir)...)
 	if err != nil {
 		return nil, err
 	}
-	b.onClose(s.proc.stop)
+	b.onClose(s.proc.Stop)
 	return s, nil
 }
 
@@ -170,7 +175,7 @@ func (b *bench) awaitReady() error {
 	for _, s := range b.servers {
 		err := await(b.ctx, s.name+" to refuse what the rules refuse", func(ctx context.Context) (bool, error) {
 			select {
-			case <-s.proc.done:
+			case <-s.proc.Done():
 				return false, errors.New("it has ended")
 			default:
 			}
@@ -193,7 +198,7 @@ func (b *bench) awaitReady() error {
 			return some || denied == 0 && s.name == bareEnvelope, nil
 		})
 		if err != nil {
-			return s.proc.explain(err)
+			return s.proc.Explain(err)
 		}
 	}
 	return nil
@@ -213,7 +218,7 @@ func (b *bench) run(ctx context.Context) error {
 		}
 	}
 	for round := range b.opts.rounds {
-		b.say("round %d of %d", round+1, b.opts.rounds)
+		b.Say("round %d of %d", round+1, b.opts.rounds)
 		for _, w := range []workload{everyNew, repeating} {
 			if err := b.round(ctx, w, 64, b.opts.reviews, round); err != nil {
 				return err
@@ -224,11 +229,11 @@ func (b *bench) run(ctx context.Context) error {
 		}
 	}
 	for _, s := range b.servers {
-		all, anonymous, err := s.proc.resident()
+		m, err := s.proc.Memory()
 		if err != nil {
 			return err
 		}
-		b.report.memory(s.name, all, anonymous)
+		b.report.memory(s.name, m.Resident, m.Anonymous)
 	}
 	return nil
 }
@@ -248,7 +253,7 @@ func (b *bench) round(ctx context.Context, w workload, concurrency, n, round int
 	for _, s := range order {
 		got, err := s.run(ctx, reviews, concurrency)
 		if err != nil {
-			return s.proc.explain(fmt.Errorf("%s: %w", s.name, err))
+			return s.proc.Explain(fmt.Errorf("%s: %w", s.name, err))
 		}
 		if s.name != bareEnvelope {
 			if want, err = b.compare(s, got.answers, want); err != nil {

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 var (
@@ -27,6 +29,29 @@ var (
 )
 
 const gatekeeperNamespace = "gatekeeper-system"
+
+// gatekeeper is where the peer comes from; its version is in the go.mod file of its
+// module.
+var gatekeeper = measure.Peer{
+	Name: "Gatekeeper", Module: "test/bench/admission/gatekeeper", Package: "github.com/open-policy-agent/gatekeeper/v3", Binary: "gatekeeper",
+}
+
+// A gatekeeperBuild is Gatekeeper, built, and the manifest it is shipped with.
+type gatekeeperBuild struct{ binary, manifest string }
+
+// buildGatekeeper builds Gatekeeper, unless it is in the user's cache.
+func buildGatekeeper(ctx context.Context, tell measure.Teller) (*gatekeeperBuild, error) {
+	module, err := gatekeeper.Dir()
+	if err != nil {
+		return nil, err
+	}
+	out, err := measure.Output(ctx, module, nil, "go", "list", "-mod=readonly", "-f", "{{.Dir}}", gatekeeper.Package)
+	if err != nil {
+		return nil, err
+	}
+	binary, err := gatekeeper.Build(ctx, tell)
+	return &gatekeeperBuild{binary, filepath.Join(strings.TrimSpace(string(out)), "deploy", "gatekeeper.yaml")}, err
+}
 
 // patience bounds waiting for what takes a second on an idle machine.
 const patience = 2 * time.Minute
@@ -43,9 +68,9 @@ func (b *bench) startGatekeeper(ctx context.Context, build *gatekeeperBuild) (*s
 	if err != nil {
 		return nil, err
 	}
-	defer generator.proc.stop()
+	defer generator.proc.Stop()
 	if err := b.installRules(ctx); err != nil {
-		return nil, generator.proc.explain(err)
+		return nil, generator.proc.Explain(err)
 	}
 	webhook, err := b.runGatekeeper(build.binary, "gatekeeper", "--exempt-namespace="+gatekeeperNamespace,
 		"--operation=webhook", "--operation=mutation-webhook", "--disable-cert-rotation")
@@ -67,16 +92,16 @@ func (b *bench) runGatekeeper(binary, name string, flags ...string) (*server, er
 		"--port="+ports[0], "--health-addr=127.0.0.1:"+ports[1], "--prometheus-port="+ports[2], "--cert-dir="+b.dir)
 	env := []string{"KUBECONFIG=" + b.cluster.Kubeconfig(), "POD_NAMESPACE=" + gatekeeperNamespace, "POD_NAME=" + name,
 		"NAMESPACE=" + gatekeeperNamespace, "CONTAINER_NAME=manager"}
-	p, err := startPinned(b.place, name, filepath.Join(b.logs, name+".log"), binary, env, flags...)
+	p, err := b.start(name, binary, env, flags...)
 	if err != nil {
 		return nil, err
 	}
-	b.onClose(p.stop)
+	b.onClose(p.Stop)
 	s := &server{name: "Gatekeeper", addr: "127.0.0.1:" + ports[0], pool: b.pool, proc: p}
 	ready := func(ctx context.Context) (bool, error) {
 		select {
-		case <-p.done:
-			return false, p.explain(errors.New(name + " has ended"))
+		case <-p.Done():
+			return false, p.Explain(errors.New(name + " has ended"))
 		default:
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:"+ports[1]+"/healthz", nil)
@@ -91,7 +116,7 @@ func (b *bench) runGatekeeper(binary, name string, flags ...string) (*server, er
 		return res.StatusCode == http.StatusOK, nil
 	}
 	if err := await(b.ctx, name+" to be alive", ready); err != nil {
-		return nil, p.explain(err)
+		return nil, p.Explain(err)
 	}
 	return s, nil
 }

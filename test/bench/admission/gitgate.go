@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 	"gitgate.dev/gitgate/webhook"
 )
 
@@ -29,7 +30,7 @@ func (b *bench) startGitgate(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	s := &server{name: gitgateName, addr: "127.0.0.1:" + ports[0], path: webhook.Path, pool: b.pool}
-	s.proc, err = startPinned(b.place, gitgateName, filepath.Join(b.logs, "gitgate.log"), b.opts.gitgate, nil,
+	s.proc, err = b.start(gitgateName, b.opts.gitgate, nil,
 		"webhook", "--kubeconfig", b.cluster.Kubeconfig(), "--namespace", gitgateNamespace, "--user", "kubernetes-admin",
 		"--data-dir", filepath.Join(b.dir, "data"), "--bind-address", s.addr, "--url", "https://"+s.addr,
 		"--tls-cert-file", filepath.Join(b.dir, certFile), "--tls-private-key-file", filepath.Join(b.dir, keyFile),
@@ -38,13 +39,13 @@ func (b *bench) startGitgate(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.onClose(s.proc.stop)
+	b.onClose(s.proc.Stop)
 	return s, nil
 }
 
 // installGitgate creates its kinds, its namespace and the rules.
 func (b *bench) installGitgate(ctx context.Context) error {
-	root, err := repositoryRoot()
+	root, err := measure.Root()
 	if err != nil {
 		return err
 	}

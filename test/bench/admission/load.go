@@ -18,6 +18,8 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // A server is a webhook that answers.
@@ -26,7 +28,7 @@ type server struct {
 	addr string
 	path string
 	pool *x509.CertPool
-	proc *process
+	proc *measure.Process
 }
 
 // request is an HTTP request as kube-apiserver sends it.
@@ -95,7 +97,7 @@ func (s *server) run(ctx context.Context, reviews [][]byte, concurrency int) (sa
 		conns[i] = c
 	}
 	out := sample{latencies: make([]time.Duration, len(reviews)), answers: make([][]byte, len(reviews))}
-	before, err := s.proc.cpu()
+	before, err := s.proc.CPU()
 	if err != nil {
 		return out, err
 	}
@@ -122,7 +124,7 @@ func (s *server) run(ctx context.Context, reviews [][]byte, concurrency int) (sa
 	}
 	workers.Wait()
 	out.seconds = time.Since(start).Seconds()
-	after, err := s.proc.cpu()
+	after, err := s.proc.CPU()
 	out.cpu = (after - before).Seconds()
 	return out, errors.Join(err, ctx.Err(), errors.Join(failed...))
 }

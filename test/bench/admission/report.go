@@ -1,14 +1,13 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"os"
-	"runtime"
 	"slices"
 	"strings"
+
+	"gitgate.dev/gitgate/test/bench/internal/measure"
 )
 
 // The names of servers, as reports have them.
@@ -29,55 +28,10 @@ const (
 	anonymous  quantity = "resident memory without the pages of the program, MiB"
 )
 
-// A series holds the values of one quantity, round by round.
-type series []float64
-
-func (s series) median() float64 {
-	sorted := slices.Sorted(slices.Values(s))
-	if n := len(sorted); n%2 == 0 {
-		return (sorted[n/2-1] + sorted[n/2]) / 2
-	}
-	return sorted[len(sorted)/2]
-}
-
-// per divides round by round: the machine was the same within a round.
-func (s series) per(other series) series {
-	out := make(series, min(len(s), len(other)))
-	for i := range out {
-		out[i] = s[i] / other[i]
-	}
-	return out
-}
-
-// format gives the median and the range.
-func (s series) format() string {
-	if len(s) == 0 {
-		return ""
-	}
-	text := number(s.median())
-	if low, high := number(slices.Min(s)), number(slices.Max(s)); low != high {
-		text += fmt.Sprintf(" (%s–%s)", low, high)
-	}
-	return text
-}
-
-// number prints three significant digits.
-func number(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	case v >= 1:
-		return fmt.Sprintf("%.2f", v)
-	}
-	return fmt.Sprintf("%.3f", v)
-}
-
 // A row is one line of the table.
 type row struct {
-	Name   string            `json:"name"`
-	Values map[string]series `json:"values"` // by server
+	Name   string                    `json:"name"`
+	Values map[string]measure.Series `json:"values"` // by server
 	// More tells that a higher value is better.
 	More bool    `json:"more,omitempty"`
 	Goal float64 `json:"goal,omitempty"` // a ratio between gitgate and Gatekeeper
@@ -92,30 +46,25 @@ func (r *row) ratio() (float64, bool) {
 		return 0, false
 	}
 	if r.More {
-		return a.per(b).median(), true
+		return a.Per(b).Median(), true
 	}
-	return b.per(a).median(), true
+	return b.Per(a).Median(), true
 }
 
 // A report is the table and what to know about it.
 type report struct {
-	Reviews   int     `json:"reviews"`
-	Rounds    int     `json:"rounds"`
-	CPUs      int     `json:"cpus"`
-	Platform  string  `json:"platform"`
-	Go        string  `json:"go"`
-	LoadStart float64 `json:"loadBefore"`
-	LoadEnd   float64 `json:"loadAfter"`
-	Judged    int     `json:"judged"`
-	Denied    int     `json:"denied"`
+	measure.Machine
+	Reviews int `json:"reviews"`
+	Rounds  int `json:"rounds"`
+	Judged  int `json:"judged"`
+	Denied  int `json:"denied"`
 	// Late counts the reviews that a server failed to judge in time.
 	Late map[string]int `json:"late"`
 	Rows []*row         `json:"rows"`
 }
 
 func newReport(o options) *report {
-	return &report{Reviews: o.reviews, Rounds: o.rounds, CPUs: runtime.NumCPU(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
-		Go: runtime.Version(), LoadStart: loadAverage(), Late: map[string]int{}}
+	return &report{Machine: measure.ThisMachine(), Reviews: o.reviews, Rounds: o.rounds, Late: map[string]int{}}
 }
 
 // goals by row.
@@ -134,7 +83,7 @@ func (r *report) add(name, server string, more bool, value float64) {
 	i := slices.IndexFunc(r.Rows, func(w *row) bool { return w.Name == name })
 	if i < 0 {
 		i = len(r.Rows)
-		r.Rows = append(r.Rows, &row{Name: name, Values: map[string]series{}, More: more, Goal: goals[name]})
+		r.Rows = append(r.Rows, &row{Name: name, Values: map[string]measure.Series{}, More: more, Goal: goals[name]})
 	}
 	r.Rows[i].Values[server] = append(r.Rows[i].Values[server], value)
 }
@@ -163,7 +112,7 @@ func (r *report) count(verdicts []verdict) {
 }
 
 func (r *report) finish() {
-	r.LoadEnd = loadAverage()
+	r.Finish()
 	for _, w := range r.Rows {
 		if ratio, ok := w.ratio(); ok && w.Goal > 0 {
 			met := ratio >= w.Goal
@@ -178,27 +127,20 @@ func (r *report) missed() []string {
 	for _, w := range r.Rows {
 		if w.Met != nil && !*w.Met {
 			ratio, _ := w.ratio()
-			out = append(out, fmt.Sprintf("%s: %s×, want %s×", w.Name, number(ratio), number(w.Goal)))
+			out = append(out, fmt.Sprintf("%s: %s×, want %s×", w.Name, measure.Number(ratio), measure.Number(w.Goal)))
 		}
 	}
 	return out
 }
 
 func (r *report) print(out io.Writer, format string) error {
-	if format == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
-	}
-	_, err := io.WriteString(out, r.markdown())
-	return err
+	return measure.Print(out, format, r, r.markdown())
 }
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d CPUs, %s, %s; %d reviews and %d rounds; load average %.1f before and %.1f after. %d reviews were judged and %d denied,\n"+
-		"by all servers alike and for the same reasons.\n\n",
-		r.CPUs, r.Platform, r.Go, r.Reviews, r.Rounds, r.LoadStart, r.LoadEnd, r.Judged, r.Denied)
+	fmt.Fprintf(&b, "%s %d reviews were judged and %d denied,\nby all servers alike and for the same reasons.\n\n",
+		r.Describe(fmt.Sprintf("%d reviews and %d rounds", r.Reviews, r.Rounds)), r.Judged, r.Denied)
 	for _, name := range slices.Sorted(maps.Keys(r.Late)) {
 		fmt.Fprintf(&b, "%s could not judge %d of them in time; those count as slow and not as verdicts.\n\n", name, r.Late[name])
 	}
@@ -206,37 +148,23 @@ func (r *report) markdown() string {
 	for _, w := range r.Rows {
 		ratio, goal, met := "", "", ""
 		if v, ok := w.ratio(); ok {
-			ratio = number(v) + "×"
+			ratio = measure.Number(v) + "×"
 		}
 		if w.Goal > 0 {
 			goal = fmt.Sprintf("≥ %.0f×", w.Goal)
 		}
 		if w.Met != nil {
-			met = map[bool]string{true: "met", false: "**missed**"}[*w.Met]
+			met = measure.Verdict(goal, w.Met)
 		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join([]string{
-			w.Name, w.Values[gitgateName].format(), w.Values[gatekeeperName].format(), w.Values[bareQuery].format(),
-			w.Values[bareEnvelope].format(), ratio, goal, met,
+			w.Name, w.Values[gitgateName].Format(""), w.Values[gatekeeperName].Format(""), w.Values[bareQuery].Format(""),
+			w.Values[bareEnvelope].Format(""), ratio, goal, met,
 		}, " | "))
 	}
 	return b.String()
 }
 
-const (
-	beginMarker = "<!-- admission:begin -->\n"
-	endMarker   = "<!-- admission:end -->\n"
-)
-
 // replaceIn puts the table between the markers of a Markdown file.
 func (r *report) replaceIn(path string) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	head, rest, begun := strings.Cut(string(data), beginMarker)
-	_, foot, ended := strings.Cut(rest, endMarker)
-	if !begun || !ended {
-		return fmt.Errorf("%s has no lines %q and %q", path, strings.TrimSpace(beginMarker), strings.TrimSpace(endMarker))
-	}
-	return os.WriteFile(path, []byte(head+beginMarker+r.markdown()+endMarker+foot), 0o644)
+	return measure.ReplaceIn(path, "admission", r.markdown())
 }

@@ -1,4 +1,4 @@
-package main
+package measure
 
 import (
 	"errors"
@@ -37,8 +37,8 @@ func setNice(tid, nice int) error {
 	return nil
 }
 
-// usableCPUs lists the processors that we may run on.
-func usableCPUs() ([]int, error) {
+// UsableCPUs lists the processors that we may run on.
+func UsableCPUs() ([]int, error) {
 	var s cpuSet
 	_, _, errno := syscall.RawSyscall(syscall.SYS_SCHED_GETAFFINITY, 0, unsafe.Sizeof(s), uintptr(unsafe.Pointer(&s)))
 	if errno != 0 {
@@ -53,15 +53,15 @@ func usableCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// confine confines every thread of this process, and so whatever it starts.
-func confine(cpu int) error {
+// Confine confines every thread of this process, and so whatever it starts.
+func Confine(cpu int) error {
 	return eachThread(func(tid int) error { return setAffinity(tid, oneCPU(cpu)) })
 }
 
-// hurry gives every thread of this process a priority, and the session that it
+// Hurry gives every thread of this process a priority, and the session that it
 // is in: where the kernel groups programs by session (sched(7), autogroup), one of
 // a thread counts within the group only.
-func hurry(nice int) error {
+func Hurry(nice int) error {
 	err := os.WriteFile("/proc/self/autogroup", []byte(strconv.Itoa(nice)), 0o644)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -86,7 +86,8 @@ func eachThread(do func(tid int) error) error {
 	return nil
 }
 
-// childAttr has the kernel kill a child when we are gone.
+// childAttr has the kernel kill a child when we are gone, and keeps Ctrl-C from
+// reaching it before us.
 func childAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
