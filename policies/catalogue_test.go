@@ -24,28 +24,27 @@ var entryName = regexp.MustCompile(`^(deny|violation|warn)(_|$)`)
 // where that is incomplete.
 func catalogue(t *testing.T) string {
 	t.Helper()
-	var b strings.Builder
-	mods := modules(t)
+	rows := map[string][]string{} // by package
+	mods, seen := modules(t), map[string]bool{}
 	for _, file := range slices.Sorted(maps.Keys(mods)) {
 		if strings.HasSuffix(file, "_test.rego") {
 			continue
 		}
-		mod := mods[file]
-		var rows []string
-		seen := map[string]bool{}
-		for _, rule := range mod.Rules {
+		pkg := mods[file].Package.Path.String()[len("data."):]
+		for _, rule := range mods[file].Rules {
 			name := rule.Head.Name.String()
-			if !entryName.MatchString(name) || seen[name] {
+			if !entryName.MatchString(name) || seen[pkg+"."+name] {
 				continue
 			}
-			seen[name] = true
-			rows = append(rows, row(t, name, rule))
+			seen[pkg+"."+name] = true
+			rows[pkg] = append(rows[pkg], row(t, name, rule))
 		}
-		if len(rows) == 0 {
-			continue
-		}
-		fmt.Fprintf(&b, "\n### %s\n\n| rule | severity | what it refuses | what to do |\n|---|---|---|---|\n", mod.Package.Path.String()[len("data."):])
-		b.WriteString(strings.Join(rows, ""))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%d rules.\n", len(seen))
+	for _, pkg := range slices.Sorted(maps.Keys(rows)) {
+		fmt.Fprintf(&b, "\n### %s\n\n| rule | severity | what it refuses | what to do | references |\n|---|---|---|---|---|\n", pkg)
+		b.WriteString(strings.Join(rows[pkg], ""))
 	}
 	return b.String() + "\n"
 }
@@ -63,7 +62,8 @@ func row(t *testing.T, name string, rule *ast.Rule) string {
 		!slices.Contains([]string{"critical", "high", "medium", "low"}, severity) {
 		t.Errorf("%s: %s wants a title, a description, and custom severity and remediation", rule.Loc(), name)
 	}
-	return fmt.Sprintf("| `%s` | %s | **%s.** %s | %s |\n", name, severity, a.Title, a.Description, remediation)
+	return fmt.Sprintf("| `%s` | %s | **%s.** %s | %s | %s |\n",
+		name, severity, a.Title, a.Description, remediation, strings.Join(references(t, name, a), "; "))
 }
 
 // TestCatalogue wants the catalogue in README.md to be what the rules say.
@@ -142,7 +142,8 @@ func TestPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.Sorted(maps.Keys(set.Modules))
-	want := []string{"lib/pod.rego", "lib/pod_test.rego", "pod-security-baseline/baseline.rego", "pod-security-baseline/baseline_test.rego"}
+	want := []string{"lib/net.rego", "lib/net_test.rego", "lib/parameters.rego", "lib/parameters_test.rego", "lib/pod.rego", "lib/pod_test.rego",
+		"pod-security-baseline/baseline.rego", "pod-security-baseline/baseline_test.rego"}
 	if !slices.Equal(got, want) {
 		t.Errorf("modules = %v, want %v", got, want)
 	}

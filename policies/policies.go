@@ -4,6 +4,7 @@ package policies
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,15 +13,17 @@ import (
 	"strings"
 )
 
-// FS holds every module and its tests.
+// FS holds every module and its tests, and the schemas of the parameters.
 //
-//go:embed lib pod-security-baseline pod-security-restricted
+//go:embed lib network pod-security-baseline pod-security-restricted workloads
 var FS embed.FS
 
-// packs maps each pack to the directories that it is made of.
+// packs maps each pack to the directories that it is made of, its own one last.
 var packs = map[string][]string{
+	"network":                 {"lib", "network"},
 	"pod-security-baseline":   {"lib", "pod-security-baseline"},
 	"pod-security-restricted": {"lib", "pod-security-baseline", "pod-security-restricted"},
+	"workloads":               {"lib", "workloads"},
 }
 
 // Packs returns the names of all packs, sorted.
@@ -30,9 +33,31 @@ func Packs() []string { return slices.Sorted(maps.Keys(packs)) }
 func Pack(name string) (fs.FS, error) {
 	dirs, ok := packs[name]
 	if !ok {
-		return nil, fmt.Errorf("no policy pack is named %q: there are %s", name, strings.Join(Packs(), ", "))
+		return nil, unknownPack(name)
 	}
 	return packFS(dirs), nil
+}
+
+// schemaFile is what the schema of a pack's parameters is called.
+const schemaFile = "parameters.schema.json"
+
+// ParametersSchema returns the JSON schema (draft 7) of the parameters that a
+// pack reads, with their defaults; nil for a pack that reads none. Parameters of
+// other names are not the pack's: several packs may share one document.
+func ParametersSchema(name string) ([]byte, error) {
+	dirs, ok := packs[name]
+	if !ok {
+		return nil, unknownPack(name)
+	}
+	raw, err := FS.ReadFile(dirs[len(dirs)-1] + "/" + schemaFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return raw, err
+}
+
+func unknownPack(name string) error {
+	return fmt.Errorf("no policy pack is named %q: there are %s", name, strings.Join(Packs(), ", "))
 }
 
 // packFS is FS without the directories that are not in the list.

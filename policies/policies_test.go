@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -47,10 +48,11 @@ func runRego(t *testing.T, mods map[string]*ast.Module, coverage *cover.Cover) i
 	}
 	defer store.Abort(t.Context(), txn)
 	runner := tester.NewRunner().
-		SetCompiler(ast.NewCompiler().WithStrict(true)).
+		SetCompiler(ast.NewCompiler().WithStrict(true).WithEnablePrintStatements(true)).
 		SetStore(store).
 		SetModules(mods).
-		RaiseBuiltinErrors(true)
+		RaiseBuiltinErrors(true).
+		CapturePrintOutput(true)
 	if coverage != nil {
 		runner.SetCoverageQueryTracer(coverage)
 	}
@@ -62,7 +64,8 @@ func runRego(t *testing.T, mods map[string]*ast.Module, coverage *cover.Cover) i
 	for r := range results {
 		ran++
 		if !r.Pass() {
-			t.Errorf("%s: %s failed: %v", r.Location, r.Name, r.Error)
+			said := strings.Split(strings.TrimSpace(string(r.Output)), "\n") // the last case that a test printed is the one that failed
+			t.Errorf("%s: %s failed: %v\n%s", r.Location, r.Name, r.Error, said[len(said)-1])
 		}
 	}
 	return ran

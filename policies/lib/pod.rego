@@ -80,6 +80,33 @@ volumes[path] := volume if {
 	path := sprintf("%sspec.volumes[%v]", [prefix, i])
 }
 
+# The image of every container and of every volume that is one, by its path; null
+# where there is none.
+images[path] := image if {
+	some of, container in containers
+	image := image_of(container)
+	path := concat(".", [of, "image"])
+}
+
+images[path] := image if {
+	some of, volume in volumes
+	volume.image != null
+	image := reference_of(volume)
+	path := concat(".", [of, "image.reference"])
+}
+
+image_of(container) := container.image
+
+image_of(container) := null if not has_image(container)
+
+has_image(container) if container.image != null
+
+reference_of(volume) := volume.image.reference
+
+reference_of(volume) := null if not has_reference(volume)
+
+has_reference(volume) if volume.image.reference != null
+
 is_windows if spec.os.name == "windows"
 
 # With hostUsers false, root in the container is nobody on the node.
@@ -94,55 +121,132 @@ malformed[path] := sprintf("%s is missing or not an object", [path]) if {
 	not has_spec
 }
 
-malformed[path] := sprintf("%s is a %s and must be a list", [path, type_name(list)]) if {
-	some field in container_fields | {"volumes"}
+malformed[path] := needs(path, list, "a list") if {
+	some field in container_fields | {"volumes", "tolerations", "topologySpreadConstraints", "imagePullSecrets"}
 	list := spec[field]
-	not type_name(list) in {"array", "null"}
+	not list_or_null(list)
 	path := sprintf("%sspec.%s", [prefix, field])
 }
 
-malformed[path] := sprintf("%s is a %s and must be an object", [path, type_name(item)]) if {
+malformed[path] := needs(path, value, "an object") if {
+	value := spec.affinity
+	not object_or_null(value)
+	path := at("spec.affinity")
+}
+
+malformed[path] := needs(path, item, "an object") if {
+	some field in {"tolerations", "topologySpreadConstraints"}
+	some i, item in spec[field]
+	not is_object(item)
+	path := sprintf("%sspec.%s[%v]", [prefix, field, i])
+}
+
+malformed[path] := needs(path, item, "an object") if {
 	some items in [containers, volumes]
 	some path, item in items
 	not is_object(item)
 }
 
-malformed[path] := sprintf("%s is a %s and must be an object", [path, type_name(context)]) if {
-	some path, context in security_contexts
-	not type_name(context) in {"object", "null"}
-}
-
-malformed[path] := sprintf("%s is a %s and must be an object", [path, type_name(value)]) if {
-	some of, context in security_contexts
-	some field in {"capabilities", "seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"}
-	value := context[field]
-	not type_name(value) in {"object", "null"}
+malformed[path] := needs(path, source, "an object") if {
+	some of, volume in volumes
+	some field, source in volume
+	field != "name"
+	not object_or_null(source)
 	path := concat(".", [of, field])
 }
 
-malformed[path] := sprintf("%s is a %s and must be a list", [path, type_name(list)]) if {
+malformed[path] := needs(path, list, "a list") if {
+	some of, volume in volumes
+	list := volume.projected.sources
+	not list_or_null(list)
+	path := concat(".", [of, "projected.sources"])
+}
+
+malformed[path] := needs(path, context, "an object") if {
+	some path, context in security_contexts
+	not object_or_null(context)
+}
+
+malformed[path] := needs(path, value, "an object") if {
+	some of, context in security_contexts
+	some field in {"capabilities", "seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"}
+	value := context[field]
+	not object_or_null(value)
+	path := concat(".", [of, field])
+}
+
+malformed[path] := needs(path, list, "a list") if {
 	some of, context in security_contexts
 	some field in {"add", "drop"}
 	list := context.capabilities[field]
-	not type_name(list) in {"array", "null"}
+	not list_or_null(list)
 	path := sprintf("%s.capabilities.%s", [of, field])
 }
 
-malformed[path] := sprintf("%s is a %s and must be a list", [path, type_name(list)]) if {
+malformed[path] := needs(path, list, "a list") if {
 	list := spec.securityContext.sysctls
-	not type_name(list) in {"array", "null"}
+	not list_or_null(list)
 	path := at("spec.securityContext.sysctls")
 }
 
-malformed[path] := sprintf("%s is a %s and must be a list", [path, type_name(list)]) if {
-	some of, container in containers
-	list := container.ports
-	not type_name(list) in {"array", "null"}
-	path := concat(".", [of, "ports"])
+malformed[path] := needs(path, item, "an object") if {
+	some i, item in spec.securityContext.sysctls
+	not is_object(item)
+	path := at(sprintf("spec.securityContext.sysctls[%v]", [i]))
 }
 
-malformed[path] := sprintf("%s is a %s and must be an object", [path, type_name(value)]) if {
+container_lists := {"ports", "env", "envFrom", "volumeMounts"}
+
+malformed[path] := needs(path, list, "a list") if {
+	some of, container in containers
+	some field in container_lists | {"command", "args"}
+	list := container[field]
+	not list_or_null(list)
+	path := concat(".", [of, field])
+}
+
+malformed[path] := needs(path, item, "an object") if {
+	some of, container in containers
+	some field in container_lists
+	some i, item in container[field]
+	not is_object(item)
+	path := sprintf("%s.%s[%v]", [of, field, i])
+}
+
+malformed[path] := needs(path, value, "an object") if {
+	some of, container in containers
+	some field in {"resources", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
+	value := container[field]
+	not object_or_null(value)
+	path := concat(".", [of, field])
+}
+
+malformed[path] := needs(path, value, "an object") if {
+	some of, container in containers
+	some field in {"resources", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
+	some part, value in container[field]
+	part in {"limits", "requests", "postStart", "preStop", "httpGet", "tcpSocket"}
+	not object_or_null(value)
+	path := sprintf("%s.%s.%s", [of, field, part])
+}
+
+malformed[path] := needs(path, value, "an object") if {
+	some of, container in containers
+	some hook in {"postStart", "preStop"}
+	some handler in {"httpGet", "tcpSocket"}
+	value := container.lifecycle[hook][handler]
+	not object_or_null(value)
+	path := sprintf("%s.lifecycle.%s.%s", [of, hook, handler])
+}
+
+malformed[path] := needs(path, value, "an object") if {
 	path := at("metadata.annotations")
 	value := annotations
-	not type_name(value) in {"object", "null"}
+	not object_or_null(value)
 }
+
+needs(path, value, want) := sprintf("%s is a %s and must be %s", [path, type_name(value), want])
+
+object_or_null(value) if type_name(value) in {"object", "null"}
+
+list_or_null(value) if type_name(value) in {"array", "null"}

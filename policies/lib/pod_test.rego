@@ -55,6 +55,20 @@ test_malformed_is_found if {
 		[{"containers": [{"ports": {}}]}, "spec.containers[0].ports"],
 		[{"securityContext": {"sysctls": {}}}, "spec.securityContext.sysctls"],
 		[{"securityContext": {"seLinuxOptions": "a"}}, "spec.securityContext.seLinuxOptions"],
+		[{"securityContext": {"sysctls": ["a"]}}, "spec.securityContext.sysctls[0]"],
+		[{"tolerations": {}}, "spec.tolerations"],
+		[{"tolerations": [1]}, "spec.tolerations[0]"],
+		[{"affinity": []}, "spec.affinity"],
+		[{"volumes": [{"name": "a", "hostPath": "/"}]}, "spec.volumes[0].hostPath"],
+		[{"volumes": [{"name": "a", "projected": {"sources": {}}}]}, "spec.volumes[0].projected.sources"],
+		[{"containers": [{"env": {"A": "b"}}]}, "spec.containers[0].env"],
+		[{"containers": [{"command": "sh"}]}, "spec.containers[0].command"],
+		[{"containers": [{"ports": [80]}]}, "spec.containers[0].ports[0]"],
+		[{"containers": [{"livenessProbe": [{"httpGet": {"host": "a"}}]}]}, "spec.containers[0].livenessProbe"],
+		[{"containers": [{"livenessProbe": {"httpGet": []}}]}, "spec.containers[0].livenessProbe.httpGet"],
+		[{"containers": [{"resources": {"limits": "1Gi"}}]}, "spec.containers[0].resources.limits"],
+		[{"containers": [{"lifecycle": {"preStop": "a"}}]}, "spec.containers[0].lifecycle.preStop"],
+		[{"containers": [{"lifecycle": {"preStop": {"httpGet": "a"}}}]}, "spec.containers[0].lifecycle.preStop.httpGet"],
 	]
 	every case in cases {
 		found := pod.malformed with input.object as {"apiVersion": "v1", "kind": "Pod", "spec": case[0]}
@@ -74,4 +88,22 @@ test_malformed_annotations if {
 test_null_is_absent if {
 	thing := {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": null, "securityContext": null, "volumes": null}}
 	pod.malformed == {} with input.object as thing
+}
+
+test_images if {
+	found := pod.images with input.object as {"apiVersion": "v1", "kind": "Pod", "spec": {
+		"containers": [{"image": "a"}, {"name": "b"}, {"image": null}],
+		"initContainers": [{"image": 1}],
+		"ephemeralContainers": [{"image": "c"}],
+		"volumes": [{"image": {"reference": "d"}}, {"image": {}}, {"image": null}, {"emptyDir": {}}],
+	}}
+	found == {
+		"spec.containers[0].image": "a",
+		"spec.containers[1].image": null,
+		"spec.containers[2].image": null,
+		"spec.initContainers[0].image": 1,
+		"spec.ephemeralContainers[0].image": "c",
+		"spec.volumes[0].image.reference": "d",
+		"spec.volumes[1].image.reference": null,
+	}
 }

@@ -14,6 +14,7 @@ import data.lib.pod
 #   severity: high
 #   remediation: Correct the field; `kubectl explain` shows its type.
 deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, msg in pod.malformed
 }
 
@@ -23,7 +24,11 @@ deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct i
 # custom:
 #   severity: critical
 #   remediation: Remove hostProcess.
+#   references:
+#   - "PSS baseline: HostProcess"
+#   - CIS 5.2.11
 deny_host_process contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, context in pod.security_contexts
 	value := context.windowsOptions.hostProcess
 	not value in {false, null}
@@ -37,7 +42,13 @@ deny_host_process contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: critical
 #   remediation: Remove hostNetwork, hostPID and hostIPC.
+#   references:
+#   - "PSS baseline: Host Namespaces"
+#   - CIS 5.2.3
+#   - CIS 5.2.4
+#   - CIS 5.2.5
 deny_host_namespaces contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some name in {"hostNetwork", "hostPID", "hostIPC"}
 	value := pod.spec[name]
 	not value in {false, null}
@@ -51,7 +62,11 @@ deny_host_namespaces contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: critical
 #   remediation: Remove privileged, and add the one capability that is needed.
+#   references:
+#   - "PSS baseline: Privileged Containers"
+#   - CIS 5.2.2
 deny_privileged contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, container in pod.containers
 	value := container.securityContext.privileged
 	not value in {false, null}
@@ -70,7 +85,12 @@ capabilities := {
 # custom:
 #   severity: high
 #   remediation: Remove the capability from securityContext.capabilities.add.
+#   references:
+#   - "PSS baseline: Capabilities"
+#   - CIS 5.2.8
+#   - CIS 5.2.9
 deny_capabilities contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, container in pod.containers
 	some value in container.securityContext.capabilities.add
 	not value in capabilities
@@ -84,7 +104,11 @@ deny_capabilities contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: critical
 #   remediation: Use a persistentVolumeClaim, a configMap or an emptyDir.
+#   references:
+#   - "PSS baseline: HostPath Volumes"
+#   - CIS 5.2.12
 deny_host_path contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, volume in pod.volumes
 	volume.hostPath != null
 	field := concat(".", [path, "hostPath"])
@@ -97,7 +121,11 @@ deny_host_path contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Remove hostPort and use a Service.
+#   references:
+#   - "PSS baseline: Host Ports"
+#   - CIS 5.2.13
 deny_host_ports contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, container in pod.containers
 	some i, port in container.ports
 	value := port.hostPort
@@ -112,7 +140,10 @@ deny_host_ports contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: medium
 #   remediation: Remove host; the kubelet then asks the pod itself.
+#   references:
+#   - "PSS baseline: Host Probes / Lifecycle Hooks"
 deny_probe_hosts contains probe_host(field, host) if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, container in pod.containers
 	some probe in {"livenessProbe", "readinessProbe", "startupProbe"}
 	some handler in {"httpGet", "tcpSocket"}
@@ -122,6 +153,7 @@ deny_probe_hosts contains probe_host(field, host) if {
 }
 
 deny_probe_hosts contains probe_host(field, host) if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, container in pod.containers
 	some hook in {"postStart", "preStop"}
 	some handler in {"httpGet", "tcpSocket"}
@@ -140,7 +172,10 @@ probe_host(field, host) := {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Set the type to RuntimeDefault or Localhost, or remove the profile.
+#   references:
+#   - "PSS baseline: AppArmor"
 deny_app_armor contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, context in pod.security_contexts
 	profile := context.appArmorProfile
 	profile != null
@@ -151,6 +186,7 @@ deny_app_armor contains {"field": field, "msg": msg} if {
 }
 
 deny_app_armor contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some key, value in pod.annotations
 	startswith(key, "container.apparmor.security.beta.kubernetes.io/")
 	not app_armor_annotation(value)
@@ -168,7 +204,10 @@ app_armor_annotation(value) if startswith(value, "localhost/")
 # custom:
 #   severity: high
 #   remediation: Remove seLinuxOptions, or set its type to container_t.
+#   references:
+#   - "PSS baseline: SELinux"
 deny_selinux contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, context in pod.security_contexts
 	value := context.seLinuxOptions.type
 	not value in {"", null, "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
@@ -177,6 +216,7 @@ deny_selinux contains {"field": field, "msg": msg} if {
 }
 
 deny_selinux contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, context in pod.security_contexts
 	some name in {"user", "role"}
 	value := context.seLinuxOptions[name]
@@ -191,7 +231,10 @@ deny_selinux contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Remove procMount, or set hostUsers to false.
+#   references:
+#   - "PSS baseline: /proc Mount Type"
 deny_proc_mount contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.in_user_namespace
 	some path, container in pod.containers
 	value := container.securityContext.procMount
@@ -206,7 +249,11 @@ deny_proc_mount contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Set the type to RuntimeDefault or Localhost, or remove the profile.
+#   references:
+#   - "PSS baseline: Seccomp"
+#   - CIS 5.7.2
 deny_seccomp contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, context in pod.security_contexts
 	profile := context.seccompProfile
 	profile != null
@@ -230,7 +277,10 @@ sysctls := {
 # custom:
 #   severity: high
 #   remediation: Remove the sysctl, or set it on the node.
+#   references:
+#   - "PSS baseline: Sysctls"
 deny_sysctls contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some i, sysctl in pod.spec.securityContext.sysctls
 	name := object.get(sysctl, "name", "")
 	not name in sysctls

@@ -18,7 +18,10 @@ volume_types := {
 # custom:
 #   severity: medium
 #   remediation: Use a persistentVolumeClaim.
+#   references:
+#   - "PSS restricted: Volume Types"
 deny_volume_types contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, volume in pod.volumes
 	some type, source in volume
 	not type in volume_types | {"name"}
@@ -33,7 +36,11 @@ deny_volume_types contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Set securityContext.allowPrivilegeEscalation to false in every container.
+#   references:
+#   - "PSS restricted: Privilege Escalation"
+#   - CIS 5.2.6
 deny_privilege_escalation contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
 	not container.securityContext.allowPrivilegeEscalation == false
@@ -47,7 +54,11 @@ deny_privilege_escalation contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Set spec.securityContext.runAsNonRoot to true.
+#   references:
+#   - "PSS restricted: Running as Non-root"
+#   - CIS 5.2.7
 deny_run_as_root contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.in_user_namespace
 	value := pod.spec.securityContext.runAsNonRoot
 	not value in {true, null}
@@ -56,6 +67,7 @@ deny_run_as_root contains {"field": field, "msg": msg} if {
 }
 
 deny_run_as_root contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.in_user_namespace
 	some path, container in pod.containers
 	not runs_as_non_root(container)
@@ -76,7 +88,11 @@ runs_as_non_root(container) if {
 # custom:
 #   severity: high
 #   remediation: Remove runAsUser, or set it to a user that the image knows.
+#   references:
+#   - "PSS restricted: Running as Non-root user"
+#   - CIS 5.2.7
 deny_run_as_user_zero contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.in_user_namespace
 	some path, context in pod.security_contexts
 	context.runAsUser == 0
@@ -90,7 +106,11 @@ deny_run_as_user_zero contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Set spec.securityContext.seccompProfile.type to RuntimeDefault.
+#   references:
+#   - "PSS restricted: Seccomp"
+#   - CIS 5.7.2
 deny_seccomp_missing contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
 	object.get(container, ["securityContext", "seccompProfile"], null) == null
@@ -107,7 +127,12 @@ seccomp_inherited if pod.spec.securityContext.seccompProfile.type in {"RuntimeDe
 # custom:
 #   severity: high
 #   remediation: Set securityContext.capabilities.drop to [ALL] in every container.
+#   references:
+#   - "PSS restricted: Capabilities"
+#   - CIS 5.2.8
+#   - CIS 5.2.10
 deny_capabilities_kept contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
 	not "ALL" in object.get(container, ["securityContext", "capabilities", "drop"], [])
@@ -116,6 +141,7 @@ deny_capabilities_kept contains {"field": field, "msg": msg} if {
 }
 
 deny_capabilities_kept contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
 	some value in container.securityContext.capabilities.add
@@ -130,7 +156,10 @@ deny_capabilities_kept contains {"field": field, "msg": msg} if {
 # custom:
 #   severity: high
 #   remediation: Remove procMount.
+#   references:
+#   - "PSS restricted: /proc Mount Type"
 deny_proc_unmasked contains {"field": field, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	pod.in_user_namespace # elsewhere the baseline speaks
 	some path, container in pod.containers
 	value := container.securityContext.procMount
