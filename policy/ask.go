@@ -21,6 +21,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 	defer func() { r.out = append(r.out, c.finish()...) }()
 	answers, unknown := r.recall(s, p, items)
 	ask := func(int) (*ast.Term, error) { return nil, nil }
+	var watched func(ast.Body, Part) (*ast.Term, Part, error)
 	if unknown > 0 {
 		input := ast.ObjectTerm(append(slices.Clip(items), [2]*ast.Term{parametersKey, s.parameters})...)
 		txn, err := s.store.NewTransaction(r.ctx)
@@ -30,7 +31,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 		}
 		defer s.store.Abort(r.ctx, txn)
 		var values []*ast.Term
-		if unknown*2 > len(p.entries) { // one query for all is faster, unless most are known
+		if s.context&r.unknown == 0 && unknown*2 > len(p.entries) { // one query for all is faster, unless most are known
 			if values, err = r.query(s, txn, p.body, len(p.entries), input); err != nil && overBudget(err) {
 				c.fail(nil, err)
 				return
@@ -48,10 +49,22 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 			}
 			return one[0], nil
 		}
+		watched = func(body ast.Body, parts Part) (*ast.Term, Part, error) {
+			w := &watch{format: s.format, parts: parts}
+			one, err := r.query(s, txn, body, 1, input, w)
+			if err != nil || one == nil {
+				return nil, w.seen, err
+			}
+			return one[0], w.seen, nil
+		}
 	}
 	for i, e := range p.entries {
 		if answers[i].known {
 			c.repeat(e, answers[i].said)
+			continue
+		}
+		if e.context&r.unknown != 0 {
+			c.watch(e, p.single[i], watched)
 			continue
 		}
 		value, err := ask(i)
@@ -82,7 +95,7 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 	answers = make([]answer, len(p.entries))
 	for i, e := range p.entries {
 		a := &answers[i]
-		if a.keep = e.reads != nil && e.luck.try(); a.keep {
+		if a.keep = e.reads != nil && e.context&r.unknown == 0 && e.luck.try(); a.keep {
 			a.key, r.buf = keyOf(r.buf, s.name, e.index, e.reads, items)
 			if a.said, a.known = r.engine.memo.get(a.key); a.known {
 				e.luck.hit()
@@ -95,11 +108,43 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 	return answers, unknown
 }
 
+// watch asks an entry that may read what is not known. What it says without coming
+// to that counts.
+func (c *collector) watch(e *entry, whole ast.Body, ask func(ast.Body, Part) (*ast.Term, Part, error)) {
+	bodies := e.bodies
+	if bodies == nil {
+		bodies = []ruleBody{{e.context, whole}}
+	}
+	var missing Part
+	for _, b := range bodies {
+		value, seen, err := ask(b.query, b.context&c.run.unknown)
+		switch missing |= seen; {
+		case seen != 0:
+		case err != nil:
+			c.fail(e, err)
+			if overBudget(err) {
+				return
+			}
+		case value == nil:
+			c.undefined(e)
+		default:
+			c.add(e, value)
+		}
+	}
+	if missing != 0 {
+		c.unknown(e, missing)
+	}
+}
+
 // query returns the values of the n entries in body, or nil when one of them is
 // undefined.
-func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input *ast.Term) ([]*ast.Term, error) {
+func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input *ast.Term, watches ...*watch) ([]*ast.Term, error) {
 	var values []*ast.Term
-	err := topdown.NewQuery(body).
+	query := topdown.NewQuery(body)
+	for _, w := range watches { // the index skips rules that read what is not there
+		query = query.WithQueryTracer(w).WithIndexing(false)
+	}
+	err := query.
 		WithCompiler(s.compiler).
 		WithStore(s.store).
 		WithTransaction(txn).

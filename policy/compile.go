@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -18,6 +19,7 @@ import (
 // A set is a compiled [Set]. It is not changed after loading.
 type set struct {
 	name        string
+	format      Format
 	match       matcher
 	enforcement Enforcement
 	compiler    *ast.Compiler
@@ -26,6 +28,7 @@ type set struct {
 	entries     []*entry
 	plans       map[string]*plan // by the value of input.object.kind; "" is every other
 	reads       *readPaths
+	context     Part // that any rule reads
 }
 
 // compileSet adds to bad what is wrong, and then returns nil.
@@ -47,7 +50,7 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 
 	c := ast.NewCompiler().
 		WithCapabilities(newCapabilities()).
-		WithStrict(true).
+		WithStrict(s.Format != FormatConftest).
 		WithDefaultRegoVersion(regoVersion(s.RegoVersion)).
 		WithPathConflictsCheck(dataConflicts(s.Data)).
 		SetErrorLimit(maxProblems)
@@ -62,7 +65,7 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 		return nil
 	}
 	out := &set{
-		name: s.Name, match: m, enforcement: s.Enforcement, compiler: c,
+		name: s.Name, format: cmp.Or(s.Format, FormatGitgate), match: m, enforcement: s.Enforcement, compiler: c,
 		store:      inmem.NewFromObjectWithOpts(orEmpty(s.Data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true)),
 		parameters: ast.NewTerm(parameters),
 		entries:    entries,
@@ -70,8 +73,11 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 	if out.enforcement == "" {
 		out.enforcement = Deny
 	}
-	out.findReads(opts)
-	if err := out.buildPlans(); err != nil {
+	err = out.findReads(opts)
+	if err == nil {
+		err = out.buildPlans()
+	}
+	if err != nil {
 		bad.addRego(s.Name, err)
 		return nil
 	}
@@ -79,21 +85,21 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 }
 
 // findReads finds out what the set reads, and each of its entries.
-func (s *set) findReads(opts Options) {
-	if s.reads = (&readPaths{all: true}); opts.ReadWholeInput {
-		return
-	}
+func (s *set) findReads(opts Options) error {
 	rules := rulesOf(s.compiler)
-	s.reads = collectReads(rules)
-	groups := groupRules(rules)
+	all, groups := collectReads(rules), groupRules(rules)
+	if s.reads = all; opts.ReadWholeInput {
+		s.reads = &readPaths{all: true}
+	}
 	for i, e := range s.entries {
 		e.index = i
-		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries {
+		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries && !opts.ReadWholeInput {
 			if reads := collectReads(reachable(groups, g)); reads.memorable() {
 				e.reads = reads
 			}
 		}
 	}
+	return s.findContext(all, groups)
 }
 
 // maxRememberedEntries bounds the entries of a set whose answers are kept: each
@@ -122,9 +128,9 @@ func checkSet(s Set, opts Options, bad *problems) {
 		report("enforcement %q is unknown: use Deny, Warn or Audit", s.Enforcement)
 	}
 	switch s.Format {
-	case "", FormatGitgate:
+	case "", FormatGitgate, FormatConftest:
 	default:
-		report("format %q is not supported: use Gitgate", s.Format)
+		report("format %q is not supported: use Gitgate or Conftest", s.Format)
 	}
 	switch s.RegoVersion {
 	case "", RegoV1, RegoV0:
@@ -137,7 +143,7 @@ func checkSet(s Set, opts Options, bad *problems) {
 }
 
 func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
-	parsed := map[string]*ast.Module{}
+	parsed, move := map[string]*ast.Module{}, moverOf(s)
 	if len(s.Modules) > opts.MaxModules {
 		return parsed
 	}
@@ -161,6 +167,10 @@ func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
 			}
 			continue
 		}
+		if s.Format == FormatConftest { // the others are compiled strictly
+			checkShadows(s.Name, mod, bad)
+		}
+		move.module(mod)
 		parsed[file] = mod
 	}
 	return parsed

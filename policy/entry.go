@@ -27,6 +27,10 @@ type entry struct {
 	// its answers are not kept.
 	reads *readPaths
 	luck  luck
+	// context is what the rule may read without asking whether it is known, and bodies
+	// the rules that make it, if they can be asked one by one.
+	context Part
+	bodies  []ruleBody
 }
 
 // findEntries lists the rules that speak: those that deny first, then by name.

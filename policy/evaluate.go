@@ -73,11 +73,11 @@ func newEngine(sets []*set, opts Options) *Engine {
 }
 
 // ReadsContext reports whether a verdict may depend on more than the object: on
-// the operation, the old object, the namespace, the commit, the images, the user
-// or the source. Where it does not, verdicts on new objects may be kept by object.
+// the operation, the old object, the namespace, the commit, the images, the user,
+// the source or the inventory. Where it does not, verdicts on new objects may be kept by object.
 func (e *Engine) ReadsContext() bool {
 	return slices.ContainsFunc(e.sets, func(s *set) bool {
-		for _, key := range []string{"operation", "oldObject", "namespace", "commit", "images", "userInfo", "source"} {
+		for _, key := range []string{"operation", "oldObject", "namespace", "commit", "images", "userInfo", "source", knownKey, inventoryKey, fileKey} {
 			if s.reads.key(key) != nil {
 				return true
 			}
@@ -206,7 +206,9 @@ type run struct {
 	place  verdict.Finding
 	out    []verdict.Finding
 	buf    []byte // for keys
-	set    atomic.Pointer[set]
+	// unknown is what the caller does not know.
+	unknown Part
+	set     atomic.Pointer[set]
 }
 
 func (r *run) current() string {
@@ -239,7 +241,7 @@ func (r *run) evaluate(in Input) {
 		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
 		return
 	}
-	r.place.Object = s.ObjectID
+	r.place.Object, r.unknown = s.ObjectID, s.unknown()
 	var matched []*set
 	key := make([]byte, 0, 64)
 	for i, set := range r.engine.sets {
@@ -264,8 +266,19 @@ func (r *run) evaluate(in Input) {
 			continue
 		}
 		r.set.Store(set)
-		r.evaluateSet(set, p, items)
+		r.evaluateSet(set, p, view(set.format, items))
 	}
+}
+
+// view is the input as the rules of a format see it.
+func view(format Format, items [][2]*ast.Term) [][2]*ast.Term {
+	if format == FormatConftest {
+		return items
+	}
+	if i := slices.IndexFunc(items, func(item [2]*ast.Term) bool { return item[0].Equal(ast.InternedTerm(fileKey)) }); i >= 0 {
+		items = slices.Delete(slices.Clone(items), i, i+1)
+	}
+	return items
 }
 
 // readsOf returns what the matched sets read together.

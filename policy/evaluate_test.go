@@ -41,6 +41,10 @@ func short(fs []verdict.Finding) string {
 	return strings.Join(lines, "\n")
 }
 
+// everyPart is what a caller knows who knows everything.
+const everyPart = policy.PartOldObject | policy.PartNamespace | policy.PartUserInfo | policy.PartCommit |
+	policy.PartImages | policy.PartSource | policy.PartInventory
+
 const configMap = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"shop"},"data":{"n":"1"}}`
 
 func TestEvaluate(t *testing.T) {
@@ -220,27 +224,29 @@ func TestInputDocument(t *testing.T) {
 		Images:    []policy.Image{{Ref: "web:1", Digest: "sha256:ab", Authorities: []string{"release"}}},
 		File:      "a.yaml", Line: 3,
 	}
+	in.Inventory, _ = policy.NewInventory([][]byte{[]byte(configMap)})
 	for expr, want := range map[string]string{
-		"input.operation":                    "UPDATE",
-		"input.object.metadata.name":         "a",
-		"input.oldObject.metadata.name":      "old",
-		"input.namespace.metadata.name":      "shop",
-		"input.userInfo.username":            "alice",
-		"input.userInfo.uid":                 "7",
-		"input.userInfo.groups[0]":           "g",
-		"input.userInfo.extra.k[0]":          "v",
-		"input.commit.sha":                   "c0ffee",
-		"input.commit.author":                "Alice <a@example.com>",
-		"input.commit.message":               "m",
-		"input.commit.signers[0]":            "alice",
-		"input.commit.paths[0]":              "a.yaml",
-		"input.images[0].ref":                "web:1",
-		"input.images[0].digest":             "sha256:ab",
-		"input.images[0].authorities[0]":     "release",
-		"input.source.file":                  "a.yaml",
-		`sprintf("%d", [input.source.line])`: "3",
-		`sprintf("%v", [input.parameters])`:  "{}",
-		"concat(\",\", object.keys(input))":  "commit,images,namespace,object,oldObject,operation,parameters,source,userInfo",
+		"input.operation":                                     "UPDATE",
+		"input.object.metadata.name":                          "a",
+		"input.oldObject.metadata.name":                       "old",
+		"input.namespace.metadata.name":                       "shop",
+		"input.userInfo.username":                             "alice",
+		"input.userInfo.uid":                                  "7",
+		"input.userInfo.groups[0]":                            "g",
+		"input.userInfo.extra.k[0]":                           "v",
+		"input.commit.sha":                                    "c0ffee",
+		"input.commit.author":                                 "Alice <a@example.com>",
+		"input.commit.message":                                "m",
+		"input.commit.signers[0]":                             "alice",
+		"input.commit.paths[0]":                               "a.yaml",
+		"input.images[0].ref":                                 "web:1",
+		"input.images[0].digest":                              "sha256:ab",
+		"input.images[0].authorities[0]":                      "release",
+		"input.source.file":                                   "a.yaml",
+		`sprintf("%d", [input.source.line])`:                  "3",
+		`sprintf("%v", [input.parameters])`:                   "{}",
+		"concat(\",\", object.keys(input))":                   "_inventory,commit,images,known,namespace,object,oldObject,operation,parameters,source,userInfo",
+		`data.inventory.namespace.shop.v1.ConfigMap.a.data.n`: "1",
 	} {
 		fs := load(t, "package acme\n\ndeny contains "+expr).Evaluate(t.Context(), in)
 		if len(fs) != 1 || fs[0].Message != want || fs[0].Reason != verdict.PolicyDenied {
@@ -252,8 +258,8 @@ func TestInputDocument(t *testing.T) {
 		}
 	}
 	bare := load(t, `package acme
-deny contains concat(",", object.keys(input))`).Evaluate(t.Context(), policy.Input{Object: []byte(configMap)})
-	if len(bare) != 1 || bare[0].Message != "object,operation,parameters" {
+deny contains concat(",", object.keys(input))`).Evaluate(t.Context(), policy.Input{Object: []byte(configMap), None: everyPart})
+	if len(bare) != 1 || bare[0].Message != "known,object,operation,parameters" {
 		t.Errorf("what is not known is there: %v", bare)
 	}
 }

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -160,6 +162,14 @@ func (s *flowScan) call(e *ast.Expr, terms []*ast.Term, top bool) {
 	if e.IsEquality() && len(terms) == 3 && !e.Negated && s.equation(terms[1], terms[2], top) {
 		return
 	}
+	if ref := getRef(terms); ref != nil {
+		s.indexes(ref)
+		s.reads = append(s.reads, occurrence{ref, s.inArrays > 0})
+		for _, t := range terms[3:] {
+			s.term(t)
+		}
+		return
+	}
 	var params []node
 	if op[0].Equal(ast.DefaultRootDocument) {
 		g := s.groups[op.String()]
@@ -179,6 +189,41 @@ func (s *flowScan) call(e *ast.Expr, terms []*ast.Term, top bool) {
 		s.term(t)
 	}
 }
+
+// getRef returns the reference that a call of object.get with a constant key stands
+// for, if there is something to follow.
+func getRef(terms []*ast.Term) ast.Ref {
+	if len(terms) < 4 || terms[0].Value.Compare(objectGet) != 0 {
+		return nil
+	}
+	var base ast.Ref
+	switch v := terms[1].Value.(type) {
+	case ast.Ref:
+		base = v
+	case ast.Var:
+		base = ast.Ref{terms[1]}
+	default:
+		return nil
+	}
+	var keys []*ast.Term
+	switch v := terms[2].Value.(type) {
+	case ast.String:
+		keys = append(keys, terms[2])
+	case *ast.Array: // a path, up to what is no constant
+		for i := 0; i < v.Len(); i++ {
+			if _, ok := v.Elem(i).Value.(ast.String); !ok {
+				break
+			}
+			keys = append(keys, v.Elem(i))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return append(slices.Clip(base), keys...)
+}
+
+var objectGet = ast.ObjectGet.Ref()
 
 // equation takes `var = ref` and `var = [constants]`. It returns false for any
 // other one.

@@ -107,6 +107,10 @@ fields := {"a", "c"}`,
 	"input alias":       `deny contains sprintf("%v", [i.object.a.b]) if i := input`,
 	"comprehension":     `deny contains sprintf("%v", [{x.a: x.b | some x in input.object.c}])`,
 	"nested":            `deny contains sprintf("%v", [{y | some x in input.object.c; some y in x.a}])`,
+	"object.get":        `deny contains sprintf("%v", [object.get(input.object, ["a", "b"], 7)])`,
+	"object.get alias":  `deny contains sprintf("%v", [object.get(x, "a", x.b)]) if some x in input.object.c`,
+	"object.get whole":  `deny contains sprintf("%v", [object.get(input.object.a, [], 7)])`,
+	"object.get number": `deny contains sprintf("%v", [object.get(input.object, ["c", 1, "a"], 7)])`,
 	"undefined member":  `deny contains "no" if { x := input.object.a; not x.b }`,
 }
 

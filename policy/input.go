@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -19,7 +20,8 @@ const (
 )
 
 // An Input is one object to judge, and what is known about the change. What is
-// left empty is undefined in Rego.
+// left empty is undefined in Rego, and not known unless None says otherwise: a rule
+// that comes to read it is undetermined.
 type Input struct {
 	// Operation is [Create] when empty.
 	Operation Operation
@@ -35,11 +37,18 @@ type Input struct {
 	User *UserInfo
 	// Commit is the commit that says so, if one does.
 	Commit *Commit
-	// Images are the images of the object that were verified.
+	// Images are the images of the object that were verified. Nil is not known; an
+	// object without images has an empty list.
 	Images []Image
 	// File and Line are where the object comes from; 0 is unknown.
 	File string
 	Line int
+	// Inventory is data.inventory.
+	Inventory *Inventory
+	// None are the parts of which the caller knows that there is none, as there is no
+	// Namespace of an object that is in none. Of a [Create] it need not say that
+	// nothing is replaced.
+	None Part
 }
 
 // A UserInfo is who asks, as in an admission request.
@@ -258,7 +267,7 @@ func (s *subject) inheritNamespace(opts Options, intern map[string]*ast.Term) er
 
 // document builds the parts of input that are read, without the parameters.
 func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*ast.Term, error) {
-	items := make([][2]*ast.Term, 0, 10)
+	items := make([][2]*ast.Term, 0, 12)
 	add := func(key string, t *ast.Term) {
 		if t != nil && keep.key(key) != nil {
 			items = append(items, [2]*ast.Term{ast.InternedTerm(key), t})
@@ -287,6 +296,7 @@ func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*
 	}{
 		{"operation", func() *ast.Term { return ast.StringTerm(string(s.Operation)) }},
 		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"images", s.imagesTerm}, {"source", s.sourceTerm},
+		{knownKey, func() *ast.Term { return knownTerm(s.unknown()) }}, {inventoryKey, s.Inventory.term}, {fileKey, s.fileTerm},
 	} {
 		if keep.key(part.key) != nil {
 			add(part.key, part.term())
@@ -300,6 +310,15 @@ func (s *subject) sourceTerm() *ast.Term {
 		return nil
 	}
 	return objectTerm("file", ast.StringTerm(s.File), "line", ast.InternedTerm(s.Line))
+}
+
+// fileTerm is data.conftest.file.
+func (s *subject) fileTerm() *ast.Term {
+	if s.File == "" {
+		return nil
+	}
+	dir, name := path.Split(s.File)
+	return objectTerm("name", ast.StringTerm(name), "dir", ast.StringTerm(path.Clean(dir)))
 }
 
 func (s *subject) anySecret() bool {

@@ -94,7 +94,7 @@ func (m *memo) store(k memoKey, s []said) {
 
 // memoContext is what no answer is kept by: who asks and what for is hardly ever
 // the same twice.
-var memoContext = []string{"userInfo", "commit", "images", "source"}
+var memoContext = []string{"userInfo", "commit", "images", "source", inventoryKey, fileKey}
 
 // memorable reports whether answers of a rule that reads this may be kept.
 func (p *readPaths) memorable() bool {

@@ -32,9 +32,13 @@ const (
 // A Format says which input document and rule names the modules of a set expect.
 type Format string
 
-// FormatGitgate is the input of this package: see policies/README.md. The empty
-// string means the same.
-const FormatGitgate Format = "Gitgate"
+// The formats. The empty string is [FormatGitgate]. See policies/formats.md.
+const (
+	// FormatGitgate is the input of this package.
+	FormatGitgate Format = "Gitgate"
+	// FormatConftest is that of conftest: the object is the input.
+	FormatConftest Format = "Conftest"
+)
 
 // A RegoVersion is the dialect in which a set is written.
 type RegoVersion string

@@ -156,6 +156,21 @@ func (c *collector) undefined(e *entry) {
 		"the rule has no value for this object: write `%s contains msg if { … }`, which is an empty set when nothing is wrong", ruleName(e)))
 }
 
+// unknown records that an entry came to read what the caller does not know. It may
+// be known another time, or elsewhere. A rule that only warns only warns.
+func (c *collector) unknown(e *entry, parts Part) {
+	message := fmt.Sprintf("the rule reads %s, which is not known here", parts.names(c.set.format))
+	if c.set.format == FormatGitgate {
+		message += ": where the rule can do without, let it ask input.known first"
+	}
+	c.problem(e, verdict.PolicyUndefined, message)
+	f := &c.findings[len(c.findings)-1]
+	if f.Severity = verdict.Undetermined; e.warns {
+		f.Severity = verdict.Warn
+	}
+	f.Severity = c.set.harshest(f.Severity)
+}
+
 // fail records that an entry, or with nil the whole set, could not be evaluated.
 func (c *collector) fail(e *entry, err error) {
 	var at string

@@ -133,6 +133,7 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 	w := gate.Write{
 		Operation: string(req.Operation), Group: req.Kind.Group, Kind: req.Kind.Kind,
 		ID: writeID(req), Object: req.Object.Raw, OldObject: req.OldObject.Raw,
+		User: requester(req), ClusterScoped: req.Namespace == "" || req.Kind.Kind == "Namespace" && req.Kind.Group == "",
 	}
 	enforce, audit := rules.enforce, rules.audit
 	switch rules.images[req.Namespace] {
@@ -149,6 +150,18 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 		findings = append(findings, f)
 	}
 	return findings
+}
+
+// requester is who sent a request.
+func requester(req *admissionv1.AdmissionRequest) *gate.User {
+	u := &gate.User{Username: req.UserInfo.Username, UID: req.UserInfo.UID, Groups: req.UserInfo.Groups}
+	if len(req.UserInfo.Extra) > 0 {
+		u.Extra = make(map[string][]string, len(req.UserInfo.Extra))
+	}
+	for k, v := range req.UserInfo.Extra {
+		u.Extra[k] = v
+	}
+	return u
 }
 
 // judged reports whether rules have a say: over objects as a whole, and over what
@@ -249,7 +262,5 @@ type admissionEvaluator struct{ engine *policy.Engine }
 func (e admissionEvaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e admissionEvaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
-	return e.engine.Evaluate(ctx, policy.Input{
-		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject, ObjectID: in.ID,
-	})
+	return e.engine.Evaluate(ctx, ruleInput(in))
 }

@@ -120,18 +120,31 @@ type evaluator struct{ engine *policy.Engine }
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
-	images := make([]policy.Image, len(in.Images))
-	for i, m := range in.Images {
-		images[i] = policy.Image{Ref: m.Reference(), Digest: m.Digest()}
-		for _, grant := range m.Grants() {
-			if grant.Authority != "" {
-				images[i].Authorities = append(images[i].Authorities, grant.Authority)
-			}
-		}
-	}
+	return e.engine.Evaluate(ctx, ruleInput(in))
+}
+
+// ruleInput is what a door of ours knows, and what it knows that there is none of.
+func ruleInput(in gate.PolicyInput) policy.Input {
 	out := policy.Input{
 		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
-		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Images: images,
+		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line,
+	}
+	if in.ClusterScoped {
+		out.None = policy.PartNamespace
+	}
+	if in.User != nil {
+		out.User = &policy.UserInfo{Username: in.User.Username, UID: in.User.UID, Groups: in.User.Groups, Extra: in.User.Extra}
+	}
+	if in.Images != nil {
+		out.Images = make([]policy.Image, len(in.Images))
+	}
+	for i, m := range in.Images {
+		out.Images[i] = policy.Image{Ref: m.Reference(), Digest: m.Digest()}
+		for _, grant := range m.Grants() {
+			if grant.Authority != "" {
+				out.Images[i].Authorities = append(out.Images[i].Authorities, grant.Authority)
+			}
+		}
 	}
 	if in.Commit.Hash != "" {
 		out.Commit = &policy.Commit{
@@ -139,7 +152,7 @@ func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.
 			Signers: in.Commit.Signers, Paths: in.Paths,
 		}
 	}
-	return e.engine.Evaluate(ctx, out)
+	return out
 }
 
 // secretKeeper adapts package secrets to the gate. Without keys it opens nothing.

@@ -22,6 +22,10 @@ type Write struct {
 	ID string
 	// Object and OldObject are JSON; nil where there is none.
 	Object, OldObject []byte
+	// User is who asks.
+	User *User
+	// ClusterScoped says that the object is in no namespace.
+	ClusterScoped bool
 }
 
 // A Checker judges writes by the rules and images by what releases verified. It is
@@ -57,7 +61,7 @@ func (c Checker) Check(ctx context.Context, w Write) (fs []verdict.Finding) {
 	if c.Policies == nil {
 		return images
 	}
-	in := PolicyInput{Operation: w.Operation, ID: w.ID}
+	in := PolicyInput{Operation: w.Operation, ID: w.ID, User: w.User, ClusterScoped: w.ClusterScoped}
 	if in.Object, err = c.masked(w, w.Object); err != nil {
 		return fail(err.Error())
 	}

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/verify/image"
 )
 
 // The operations that rules see.
@@ -77,7 +78,10 @@ func (a *admission) readChanged() (err error) {
 }
 
 func (a *admission) judge(ctx context.Context, j *judged, object Object, old *unstructured.Unstructured) []verdict.Finding {
-	in := PolicyInput{Operation: OperationCreate, Images: j.evidence}
+	in := PolicyInput{Operation: OperationCreate}
+	if j.pinned != nil {
+		in.Images = append([]image.Evidence{}, j.evidence...)
+	}
 	if old != nil {
 		in.Operation = OperationUpdate
 	}
@@ -110,7 +114,7 @@ func (a *admission) evaluate(ctx context.Context, at Object, in PolicyInput, obj
 	} else if in.OldObject, err = a.policyJSON(old); err != nil {
 		return fail(err.Error())
 	}
-	in.ID, in.Source = at.ID(), at.Source
+	in.ID, in.Source, in.ClusterScoped = at.ID(), at.Source, at.GetNamespace() == ""
 	in.Commit, in.Paths = a.commit(), a.changed
 	return a.gate.cfg.Policies.Evaluate(ctx, in)
 }

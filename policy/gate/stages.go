@@ -51,8 +51,21 @@ type PolicyInput struct {
 	Commit commit.Info
 	// Paths are the files that changed since the last release. They are left out
 	// when the rules do not read the context.
-	Paths  []string
+	Paths []string
+	// Images are what was proven of the images. Nil is that nobody asked; of an object
+	// without images there are none.
 	Images []image.Evidence
+	// User is who asks at admission; nil where nobody does.
+	User *User
+	// ClusterScoped says that the object is in no namespace.
+	ClusterScoped bool
+}
+
+// A User is who asks, as an API server knows him.
+type User struct {
+	Username, UID string
+	Groups        []string
+	Extra         map[string][]string
 }
 
 // A SecretKeeper knows encrypted objects. Its methods must never put a secret

@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"math/bits"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// A Part is a part of the input beside the object that is judged. Not every caller
+// knows every part: there is no user behind a commit, and no commit behind what
+// somebody writes past Git. A rule that comes to read a part that is not known is
+// undetermined.
+type Part uint16
+
+// The parts. See [Input] for what they are.
+const (
+	PartOldObject Part = 1 << iota
+	PartNamespace
+	PartUserInfo
+	PartCommit
+	PartImages
+	PartSource
+	PartInventory
+	// partRequest is the rest of an admission request, which no caller hands on.
+	partRequest
+
+	allParts = partRequest<<1 - 1
+)
+
+// partNames are the parts by the name that they have in input.known.
+var partNames = map[Part]string{
+	PartOldObject: "oldObject", PartNamespace: "namespace", PartUserInfo: "userInfo", PartCommit: "commit",
+	PartImages: "images", PartSource: "source", PartInventory: "inventory",
+}
+
+// knownKey is input.known, where rules ask what is known.
+const knownKey = "known"
+
+// inventoryKey is where data.inventory is in the input: it is made for each
+// evaluation, as the input is. See rewrite.go.
+const inventoryKey = "_inventory"
+
+// fileKey is where data.conftest.file is in the input.
+const fileKey = "_file"
+
+// A partPath says where rules find a part.
+type partPath struct {
+	part Part
+	keys []string // below input
+	name string   // as rules write it
+}
+
+func pathOf(part Part, name string) partPath {
+	return partPath{part, strings.Split(strings.TrimPrefix(name, "input."), "."), name}
+}
+
+var inventoryPath = partPath{PartInventory, []string{inventoryKey}, "data.inventory"}
+
+// partPaths are where the rules of each format find the parts.
+var partPaths = map[Format][]partPath{
+	FormatGitgate: {
+		pathOf(PartOldObject, "input.oldObject"), pathOf(PartNamespace, "input.namespace"),
+		pathOf(PartUserInfo, "input.userInfo"), pathOf(PartCommit, "input.commit"),
+		pathOf(PartImages, "input.images"), pathOf(PartSource, "input.source"), inventoryPath,
+	},
+	FormatConftest: {{PartSource, []string{fileKey}, "data.conftest.file"}, inventoryPath},
+}
+
+// unknown is what the caller neither gave nor said that there is none of.
+func (s *subject) unknown() Part {
+	known := s.None &^ partRequest
+	if s.Operation == Create { // nothing is replaced
+		known |= PartOldObject
+	}
+	for part, given := range map[Part]bool{
+		PartOldObject: s.old != "", PartNamespace: s.Namespace != nil, PartUserInfo: s.User != nil, PartCommit: s.Commit != nil,
+		PartImages: s.Images != nil, PartSource: s.File != "", PartInventory: s.Inventory != nil,
+	} {
+		if given {
+			known |= part
+		}
+	}
+	return allParts &^ known
+}
+
+// knownTerm is input.known.
+func knownTerm(unknown Part) *ast.Term {
+	kv := make([]any, 0, 2*len(partNames))
+	for part, name := range partNames {
+		kv = append(kv, name, ast.InternedTerm(part&unknown == 0))
+	}
+	return objectTerm(kv...)
+}
+
+// partsOf lists the parts that are read, but for those about which input.known is
+// asked: whoever asks takes care of himself.
+func (p *readPaths) partsOf(format Format) Part {
+	parts := p.touched(format)
+	for part := range partNames {
+		if format == FormatGitgate && p.asksFor(part) {
+			parts &^= part
+		}
+	}
+	return parts
+}
+
+// touched lists the parts that are read.
+func (p *readPaths) touched(format Format) Part {
+	var parts Part
+	for _, at := range partPaths[format] {
+		below := p
+		for _, key := range at.keys {
+			below = below.key(key)
+		}
+		if below != nil {
+			parts |= at.part
+		}
+	}
+	return parts
+}
+
+// asksFor reports whether input.known.<part> is read, and by that very name.
+func (p *readPaths) asksFor(part Part) bool {
+	if p.all || p.keys[knownKey] == nil {
+		return false
+	}
+	asked := p.keys[knownKey]
+	return asked.keys[partNames[part]] != nil
+}
+
+// A ruleBody is one of the rules of an entry, to be asked on its own.
+type ruleBody struct {
+	context Part
+	query   ast.Body
+}
+
+// Bounds of the analysis of who reads which part. Beyond them a rule counts as
+// reading all that its set reads.
+const (
+	maxContextEntries = 2000
+	maxBodies         = 64
+)
+
+// findContext finds out which parts each entry may read. Where several rules make
+// one entry and not all read the same parts, each can be asked on its own: one that
+// cannot be decided does not silence the others.
+func (s *set) findContext(all *readPaths, groups map[string]*group) error {
+	s.context = all.touched(s.format)
+	if s.context == 0 {
+		return nil
+	}
+	for _, e := range s.entries {
+		g := groups[e.ref.String()]
+		if e.context = s.context; g == nil || len(s.entries) > maxContextEntries {
+			continue
+		}
+		if e.context = collectReads(reachable(groups, g)).partsOf(s.format); e.context == 0 {
+			continue
+		}
+		if g.shape != elements || len(g.rules) == 1 || len(g.rules) > maxBodies {
+			continue
+		}
+		for _, rule := range g.rules {
+			one := &group{path: g.path, rules: []*ast.Rule{rule}, shape: g.shape}
+			query, err := s.bodyQuery(rule)
+			if err != nil {
+				return err
+			}
+			e.bodies = append(e.bodies, ruleBody{collectReads(reachable(groups, one)).partsOf(s.format), query})
+		}
+	}
+	return nil
+}
+
+// bodyQuery binds r0 to the results of one rule of a set.
+func (s *set) bodyQuery(rule *ast.Rule) (ast.Body, error) {
+	results := ast.SetComprehensionTerm(rule.Head.Key.Copy(), rule.Body.Copy())
+	return s.compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.VarTerm(resultVar(0)), results)))
+}
+
+// names lists the parts as the rules of a format write them.
+func (parts Part) names(format Format) string {
+	names := make([]string, 0, bits.OnesCount16(uint16(parts)))
+	for _, at := range partPaths[format] {
+		if at.part&parts != 0 && (len(names) == 0 || names[len(names)-1] != at.name) {
+			names = append(names, at.name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
