@@ -20,12 +20,12 @@ import (
 func newPolicyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "policy",
-		Short:   "Judge manifests by Rego policies",
+		Short:   "Write, test and try Rego policies",
 		GroupID: "gates",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyEvalCommand())
+	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand())
 	return cmd
 }
 

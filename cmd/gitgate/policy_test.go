@@ -14,6 +14,15 @@ import (
 // runPolicyEval runs `gitgate policy eval` in a directory that holds the files.
 func runPolicyEval(t *testing.T, files map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	writeTree(t, files)
+	var out, errs strings.Builder
+	code = run(append([]string{"policy", "eval"}, args...), strings.NewReader(stdin), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// writeTree makes a directory of the files and goes there.
+func writeTree(t *testing.T, files map[string]string) {
+	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
 		file := filepath.Join(dir, name)
@@ -25,9 +34,6 @@ func runPolicyEval(t *testing.T, files map[string]string, stdin string, args ...
 		}
 	}
 	t.Chdir(dir)
-	var out, errs strings.Builder
-	code = run(append([]string{"policy", "eval"}, args...), strings.NewReader(stdin), &out, &errs)
-	return code, out.String(), errs.String()
 }
 
 const (
