@@ -15,7 +15,7 @@ import (
 
 // FS holds every module and its tests, and the schemas of the parameters.
 //
-//go:embed lib network pod-security-baseline pod-security-restricted workloads
+//go:embed lib network pod-security-baseline pod-security-restricted rbac workloads
 var FS embed.FS
 
 // packs maps each pack to the directories that it is made of, its own one last.
@@ -23,6 +23,7 @@ var packs = map[string][]string{
 	"network":                 {"lib", "network"},
 	"pod-security-baseline":   {"lib", "pod-security-baseline"},
 	"pod-security-restricted": {"lib", "pod-security-baseline", "pod-security-restricted"},
+	"rbac":                    {"lib", "rbac"},
 	"workloads":               {"lib", "workloads"},
 }
 
@@ -38,8 +39,9 @@ func Pack(name string) (fs.FS, error) {
 	return packFS(dirs), nil
 }
 
-// schemaFile is what the schema of a pack's parameters is called.
-const schemaFile = "parameters.schema.json"
+// schemaFile is what the schema of a pack's parameters is called. OPA takes files
+// that end in .json for data.
+const schemaFile = "parameters.jsonschema"
 
 // ParametersSchema returns the JSON schema (draft 7) of the parameters that a
 // pack reads, with their defaults; nil for a pack that reads none. Parameters of

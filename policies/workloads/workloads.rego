@@ -47,7 +47,7 @@ parameter_types := {
 # description: A parameter of the wrong type would make rules look past what they are to find.
 # custom:
 #   severity: high
-#   remediation: Correct the parameter; parameters.schema.json of the pack says what it must be.
+#   remediation: Correct the parameter; parameters.jsonschema of the pack says what it must be.
 deny_wrong_parameters contains {"msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some msg in parameters.problems(parameter_types)
