@@ -22,7 +22,7 @@ import (
 // GitSync declares: PolicySets and TrustPolicies whose admission is not Off.
 type AdmissionRules struct {
 	// Client reads our own kinds from the cache, Direct ConfigMaps without one.
-	Client client.Client
+	Client client.Reader
 	Direct client.Reader
 	// SystemNamespace is gitgate's own.
 	SystemNamespace string

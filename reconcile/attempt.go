@@ -190,11 +190,11 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 	s.judged = judgement{question{got.Head, tagHashes(got), fingerprint}, v}
 	a.sync.Status.LastAttemptedRevision = revision
 	if release == nil {
-		a.decide(ctx, v, "", nil)
+		a.decide(ctx, req, v, "", nil)
 		return a.quarantined(v)
 	}
 	info := release.Commit()
-	a.decide(ctx, v, info.Author.String(), info.Signers)
+	a.decide(ctx, req, v, info.Author.String(), info.Signers)
 	setConditions(a.sync, verified(revision))
 	return a.apply(ctx, release, got, fingerprint)
 }

@@ -6,6 +6,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
+
+	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
@@ -30,6 +33,35 @@ type Decision struct {
 	Author  string          `json:"author,omitempty"`
 	Signers []string        `json:"signers,omitempty"`
 	Verdict verdict.Verdict `json:"verdict"`
+	// Asked is what the verdict rests on beside the revision and what judges it:
+	// with it the revision can be judged again, as it was then.
+	Asked *Asked `json:"asked,omitempty"`
+}
+
+// Asked is what was in force when a revision was judged. All hashes are in hex.
+type Asked struct {
+	// Base are the commits that were applied, by our own record.
+	Base []string `json:"base,omitempty"`
+	// Ancestors are those that only the status told of.
+	Ancestors []string `json:"ancestors,omitempty"`
+	// Tags are the objects of the tags that may allow a rollback.
+	Tags []string `json:"tags,omitempty"`
+	// Inventory counts the objects that were applied.
+	Inventory int `json:"inventory"`
+}
+
+func asked(req gate.Request) *Asked {
+	out := &Asked{Inventory: req.Inventory}
+	for _, h := range req.Commit.Base {
+		out.Base = append(out.Base, h.String())
+	}
+	for _, h := range req.Commit.Ancestors {
+		out.Ancestors = append(out.Ancestors, h.String())
+	}
+	for _, raw := range req.Commit.Tags {
+		out.Tags = append(out.Tags, plumbing.ComputeHash(plumbing.TagObject, raw).String())
+	}
+	return out
 }
 
 // A HeldChange is one line of the log: a change that a break-glass grant let pass

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
+	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/apply"
@@ -246,12 +247,12 @@ func (a *attempt) event(out outcome) {
 }
 
 // decide puts a verdict on record: in the status, the decision log and metrics.
-func (a *attempt) decide(ctx context.Context, v verdict.Verdict, author string, signers []string) {
+func (a *attempt) decide(ctx context.Context, req gate.Request, v verdict.Verdict, author string, signers []string) {
 	a.sync.Status.LastVerdict = verdictStatus(v)
 	a.Metrics.verdict(a.sync.Namespace, a.sync.Name, v)
 	err := a.Decisions.Write(Decision{
 		Time: time.Now().UTC(), Door: "reconciler", GitSync: a.session.owner.String(),
-		Author: author, Signers: signers, Verdict: v,
+		Author: author, Signers: signers, Verdict: v, Asked: asked(req),
 	})
 	log := logr.FromContextOrDiscard(ctx)
 	if err != nil {

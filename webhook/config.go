@@ -89,6 +89,10 @@ type Config struct {
 	// LogAllowed writes plain allows into the decision log as well, beside denials,
 	// pending answers, warnings and used grants.
 	LogAllowed bool
+	// Objects returns what may be written into the decision log of the objects of a
+	// request that rules judged, as JSON without secret values; nil where there is
+	// nothing to write. A nil Objects writes none.
+	Objects func(*admissionv1.AdmissionRequest) (object, oldObject []byte)
 }
 
 var (

@@ -20,7 +20,8 @@ const Door = "webhook"
 // maxQueued bounds the decisions that wait to be written.
 const maxQueued = 8192
 
-// A Decision is one line of the decision log. It holds names, never values.
+// A Decision is one line of the decision log. It holds names, and values only if
+// it is told to: never those of Secrets.
 type Decision struct {
 	Time time.Time `json:"time"`
 	// Door is where the decision fell: webhook.
@@ -50,6 +51,10 @@ type Decision struct {
 	Grant    string            `json:"grant,omitempty"`
 	Findings []verdict.Finding `json:"findings,omitempty"`
 	Seconds  float64           `json:"seconds"`
+	// Object and OldObject are what the rules saw, if the log is to hold them: see
+	// [Config].Objects.
+	Object    json.RawMessage `json:"object,omitempty"`
+	OldObject json.RawMessage `json:"oldObject,omitempty"`
 	// Lost counts the decisions that could not be written before this one.
 	Lost int64 `json:"lost,omitempty"`
 }
@@ -85,6 +90,7 @@ type DecisionLog struct {
 	out   io.Writer
 	queue chan Decision
 	lost  atomic.Int64
+	held  atomic.Int64 // bytes of objects in the queue
 }
 
 // NewDecisionLog returns a log that writes to out.
@@ -114,21 +120,28 @@ func (l *DecisionLog) Start(ctx context.Context) error {
 	}
 }
 
+// Add queues what was decided without a request. It never blocks; a nil log takes
+// nothing.
+func (l *DecisionLog) Add(d Decision) { l.add(d) }
+
 // add queues a decision. It never blocks.
 func (l *DecisionLog) add(d Decision) (queued bool) {
 	if l == nil {
 		return true
 	}
+	l.hold(&d)
 	select {
 	case l.queue <- d:
 		return true
 	default:
+		l.release(d)
 		l.lost.Add(1)
 		return false
 	}
 }
 
 func (l *DecisionLog) write(d Decision) {
+	defer l.release(d)
 	d.Lost = l.lost.Swap(0)
 	line, err := json.Marshal(d)
 	if err == nil {

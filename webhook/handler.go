@@ -198,7 +198,9 @@ func (s *Server) panicked(ctx context.Context, value any) {
 func (s *Server) record(req *admissionv1.AdmissionRequest, a lock.Answer, at time.Time, took time.Duration) {
 	s.cfg.Metrics.decided(a, took)
 	if s.cfg.LogAllowed || !a.Allowed || a.Grant != "" || len(a.Warnings) > 0 || len(a.Findings) > 0 {
-		if !s.cfg.Decisions.add(decision(req, a, at, took)) {
+		d := decision(req, a, at, took)
+		s.objects(req, &d)
+		if !s.cfg.Decisions.add(d) {
 			s.cfg.Metrics.lostDecision()
 		}
 	}

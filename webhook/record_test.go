@@ -99,3 +99,51 @@ func TestDecisionLogNeverBlocks(t *testing.T) {
 		t.Error("no log loses decisions")
 	}
 }
+
+// TestRecordedObjects: objects are held where rules decided, and never so many that
+// they take the memory of the replica, nor such that the line cannot be written.
+func TestRecordedObjects(t *testing.T) {
+	const object = `{"data":{"k":"v"}}`
+	for name, tc := range map[string]struct {
+		reason  string
+		matched lock.Matched
+		op      admissionv1.Operation
+		gives   string
+		held    int64
+		want    string
+	}{
+		"Rules":   {"Rules decided.", lock.MatchedOpen, admissionv1.Create, object, 0, object},
+		"Lock":    {"The lock decides by what Git says.", lock.MatchedManaged, admissionv1.Create, object, 0, ""},
+		"Connect": {"A connection has no object.", lock.MatchedOpen, admissionv1.Connect, object, 0, ""},
+		"Large":   {"A large one is left out.", lock.MatchedOpen, admissionv1.Create, `{"k":"` + strings.Repeat("x", maxRecorded) + `"}`, 0, ""},
+		"Invalid": {"What is no JSON would lose the whole line.", lock.MatchedOpen, admissionv1.Create, `{"k":`, 0, ""},
+		"Full":    {"Too much waits already.", lock.MatchedOpen, admissionv1.Create, object, maxHeld, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			l := NewDecisionLog(&out)
+			l.held.Store(tc.held)
+			s := &Server{cfg: Config{Decisions: l, Objects: func(*admissionv1.AdmissionRequest) ([]byte, []byte) { return []byte(tc.gives), nil }}}
+			d := Decision{UID: "1", Matched: tc.matched}
+			s.objects(&admissionv1.AdmissionRequest{Operation: tc.op}, &d)
+			l.add(d)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := l.Start(ctx); err != nil {
+				t.Fatal(err)
+			}
+			line := out.String()
+			if got := strings.Contains(line, `"object":`); got != (tc.want != "") || !strings.Contains(line, tc.want) || !strings.Contains(line, `"uid":"1"`) {
+				t.Errorf("%s\n%.300s", tc.reason, line)
+			}
+			if n := l.held.Load(); n != tc.held {
+				t.Errorf("%s\n%d bytes are held after all was written, want %d", tc.reason, n, tc.held)
+			}
+		})
+	}
+	s := &Server{cfg: Config{Decisions: NewDecisionLog(&bytes.Buffer{})}}
+	d := Decision{Matched: lock.MatchedOpen}
+	if s.objects(&admissionv1.AdmissionRequest{}, &d); d.Object != nil {
+		t.Error("objects are held though nobody asked for it")
+	}
+}

@@ -31,6 +31,7 @@ type checkOptions struct {
 	all      bool
 	outputs  []string
 	failOn   string
+	replay   string
 }
 
 func newCheckCommand() *cobra.Command {
@@ -48,13 +49,17 @@ files and directories, or as REV:PATH in the repository, or read from a cluster.
 Take it from where the branch to judge cannot change it.
 
 Base is what is in force: --base, or what the cluster applied last, or the branch
-of the GitSync at the remote origin. The commits that head adds to it are judged,
+of the GitSync at the remote origin. Of several GitSyncs those judge that follow the
+branch which --base names, or into which CI says that a pull request goes; without
+either all do. The commits that head adds to it are judged,
 and the objects that differ; with --all every object. Without base all is judged
 from the commit that the TrustPolicy pins.
 
 What cannot be decided is said, and undetermined: encrypted files without keys
 (--keys, SOPS_AGE_KEY_FILE or SOPS_AGE_KEY), registries with --offline, a kind
 whose schema is not known, a work tree that nobody has signed.
+
+` + replayHelp + `
 
 Outputs are given as FORMAT or FORMAT=FILE and may be repeated. Formats are
 ` + strings.Join(report.Formats(), ", ") + `.
@@ -70,10 +75,16 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
   gitgate check -c gitgate/ --worktree --offline --fail-on deny
 
   # with the configuration that is in force
-  gitgate check --from-cluster --gitsync team-shop/shop`,
+  gitgate check --from-cluster --gitsync team-shop/shop
+
+  # would a change of the rules have decided otherwise?
+  gitgate check -c gitgate/ --replay decisions.json`,
 		GroupID: "gates",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.replay != "" {
+				return o.runReplay(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
+			}
 			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -86,6 +97,7 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
 	f.BoolVar(&o.all, "all", false, "judge every object by the policies, not only those that differ from base")
 	f.StringArrayVarP(&o.outputs, "output", "o", []string{"text"}, "`FORMAT[=FILE]`; may be repeated")
 	f.StringVar(&o.failOn, "fail-on", string(verdict.Undetermined), "the least that fails: deny, undetermined or warn")
+	o.replayFlags(cmd)
 	_ = cmd.MarkFlagFilename("keys", "agekey", "txt", "asc") // these fail for flags that do not exist alone
 	_ = cmd.MarkFlagDirname("cache-dir")
 	_ = cmd.MarkFlagFilename("schemas", "yaml", "yml", "json")
@@ -143,6 +155,9 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 	}
 	config, syncs, err := o.configuration(ctx, repo)
 	if err != nil {
+		return nil, err
+	}
+	if syncs, err = o.ofTarget(repo, syncs); err != nil {
 		return nil, err
 	}
 	keys, err := checkKeys(o.keys)

@@ -40,7 +40,7 @@ func (p *precheck) images(c *image.Config, in reconcile.Inputs) {
 // adapt puts the local stage and the keys of whoever runs the check in the place of
 // the cluster's. Where spec.decryption is missing the cluster has no keys either.
 func (p *precheck) adapt(c *gate.Config, in reconcile.Inputs, local *localStage) {
-	c.Thorough, c.Cluster, c.Progress = true, local, local.progress
+	c.Thorough, c.Cluster, c.Progress = !local.replayed, local, local.progress
 	local.Renderer = c.Renderer
 	c.Renderer = local
 	switch {
@@ -57,6 +57,7 @@ func (p *precheck) adapt(c *gate.Config, in reconcile.Inputs, local *localStage)
 type localStage struct {
 	gate.Renderer
 	prune    bool
+	replayed bool // the decision is made as the reconciler made it
 	progress func(verdict.Stage)
 	head     []gate.Object
 	previous []gate.Object
@@ -94,6 +95,9 @@ func missing(objects, others []gate.Object) []gate.Object {
 
 // DryRun implements [gate.DryRunner].
 func (l *localStage) DryRun(context.Context, *gate.Candidate) []verdict.Finding {
+	if l.replayed {
+		return nil
+	}
 	return []verdict.Finding{{
 		Reason: verdict.DryRunSkipped, Severity: verdict.Info,
 		Message: "what only an API server knows was not asked: the reconciler makes a dry run before it applies",

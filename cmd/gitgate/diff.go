@@ -87,6 +87,9 @@ func (o *diffOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if syncs, err = o.ofTarget(repo, syncs); err != nil {
+		return err
+	}
 	cache := render.NewCache(renderCacheBytes)
 	var text bytes.Buffer // nothing is printed of a comparison that fails
 	differs := false

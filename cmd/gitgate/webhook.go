@@ -38,6 +38,7 @@ type webhookOptions struct {
 	replica      string
 	user         string
 	logAllowed   bool
+	logObjects   bool
 	caLifetime   time.Duration
 	certLifetime time.Duration
 	drain        time.Duration
@@ -79,6 +80,7 @@ registration is put back when somebody weakens it.`,
 	f.StringVar(&o.dryRunAccount, "dry-run-service-account", "gitgate-dryrun", "`ServiceAccount` of our own namespace that makes dry runs and may do nothing else")
 	f.StringVar(&o.replica, "replica-name", "", "`name` of this replica in the status of GitSyncs; the default is the host's")
 	f.BoolVar(&o.logAllowed, "log-allowed", false, "write plain allows into the decision log as well")
+	f.BoolVar(&o.logObjects, "log-objects", false, "write the objects that rules judge into the decision log, values of Secrets masked, for gitgate check --replay; others may hold what is confidential")
 	f.DurationVar(&o.caLifetime, "ca-lifetime", certs.DefaultCALifetime, "how long our own authority lasts")
 	f.DurationVar(&o.certLifetime, "cert-lifetime", certs.DefaultLeafLifetime, "how long a serving certificate lasts")
 	f.DurationVar(&o.drain, "drain", 5*time.Second, "how long to go on answering when stopping")

@@ -98,6 +98,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 			InventoryObjects: w.inventory.Size, CertificateExpiry: expiry(certificates), Ready: w.ready,
 		}),
 		Decisions: w.decisions, Events: w.events, LogAllowed: w.options.logAllowed,
+		Objects: w.options.recorded(),
 	})
 	if err != nil {
 		return err

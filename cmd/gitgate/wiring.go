@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -31,6 +32,8 @@ type gates struct {
 	recallTags bool
 	// pre makes the gates of a check before the merge; nil makes those of the cluster.
 	pre *precheck
+	// now is the time of a decision that is made again; nil is the present.
+	now func() time.Time
 	// compiled are the rules of PolicySets, for all GitSyncs that use them.
 	compiled compilations
 
@@ -46,6 +49,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 	if err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
+	commits.Now = g.now
 	commitVerifier, err := commit.NewVerifier(commits)
 	if err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)

@@ -114,6 +114,7 @@ func (w *world) try(t *testing.T, tr trial) {
 		t.Fatalf("%s\nthe reconciler judged nothing: %+v", tr.reason, sync.Status.Conditions)
 	}
 	tr.judge(t, check, reconciler)
+	s.replays()
 }
 
 func (tr trial) judge(t *testing.T, check, reconciler ruling) {

@@ -163,18 +163,7 @@ type ruling struct {
 // the cluster.
 func (s *site) check(head plumbing.Hash, more ...string) (ruling, string) {
 	s.t.Helper()
-	var config bytes.Buffer
-	all := append(s.objects(), s.PolicySet(), houseRules())
-	for _, set := range s.plan.known {
-		all = append(all, set)
-	}
-	for _, o := range all {
-		raw, err := yaml.Marshal(o)
-		must(s.t, "the configuration", err)
-		fmt.Fprintf(&config, "---\napiVersion: %s\nkind: %s\n%s", v1alpha1.GroupVersion, kindOf(o), raw)
-	}
-	file := filepath.Join(s.t.TempDir(), "gitgate.yaml")
-	must(s.t, "the configuration", os.WriteFile(file, config.Bytes(), 0o600))
+	file := s.configuration()
 	args := []string{"check", "--repo", s.repo.Dir, "-c", file, "--head", head.String(), "--keys", s.keys, "--insecure-loopback-registries", "-o", "json"}
 	args = append(args, more...)
 	if !s.plan.fresh {
@@ -187,6 +176,24 @@ func (s *site) check(head plumbing.Hash, more ...string) (ruling, string) {
 			return r, stderr
 		}
 	}
+}
+
+// configuration writes what judges into a file.
+func (s *site) configuration() string {
+	s.t.Helper()
+	var config bytes.Buffer
+	all := append(s.objects(), s.PolicySet(), houseRules())
+	for _, set := range s.plan.known {
+		all = append(all, set)
+	}
+	for _, o := range all {
+		raw, err := yaml.Marshal(o)
+		must(s.t, "the configuration", err)
+		fmt.Fprintf(&config, "---\napiVersion: %s\nkind: %s\n%s", v1alpha1.GroupVersion, kindOf(o), raw)
+	}
+	file := filepath.Join(s.t.TempDir(), "gitgate.yaml")
+	must(s.t, "the configuration", os.WriteFile(file, config.Bytes(), 0o600))
+	return file
 }
 
 // busy reports whether rules took too long that are not meant to.

@@ -71,6 +71,13 @@ func TestWebhook(t *testing.T) {
 			if diff := cmp.Diff(want, s.admission(manifest)); diff != "" {
 				t.Errorf("%s\nthe doors differ (-check +webhook)\n%s", tc.reason, diff)
 			}
+			if r := s.replay(s.decisions, created(name)); r.Same == 0 || r.Different+r.NotReplayed > 0 {
+				t.Errorf("%s\nmade again: %d the same, %d differ, %d not replayed: %s", tc.reason, r.Same, r.Different, r.NotReplayed, r.differences())
+			}
+			s.plan.known[0].Spec.Source.Inline = map[string]string{"other.rego": "package other\n\ndeny contains \"nothing passes\" if input.object.metadata.name\n"}
+			if r := s.replay(s.decisions, created(name)); r.Different == 0 || r.Same+r.NotReplayed > 0 || !strings.Contains(r.differences(), "nothing passes") {
+				t.Errorf("%s\nunder other rules: %d the same, %d differ, %d not replayed: %s", tc.reason, r.Same, r.Different, r.NotReplayed, r.differences())
+			}
 		})
 	}
 }
@@ -143,7 +150,7 @@ func (w *world) openDoor(t *testing.T) {
 	for _, set := range doorRules() {
 		must(t, "the rules", w.Client.Create(ctx, set))
 	}
-	door, err := w.ServeWebhook(ctx, "one", "--log-allowed")
+	door, err := w.ServeWebhook(ctx, "one", "--log-allowed", "--log-objects")
 	must(t, "the webhook", err)
 	w.decisions = door.Decisions
 	probe := parsed(t, edited(configMap("debug: \"true\""), "name: more", "name: probe"))
@@ -211,3 +218,6 @@ func parsed(t *testing.T, manifest string) *unstructured.Unstructured {
 	u.SetNamespace(admitted)
 	return &u
 }
+
+// created is what the decision log says of an object that somebody creates.
+func created(name string) string { return `"namespace":"` + admitted + `","name":"` + name + `"` }
