@@ -53,6 +53,7 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 		WithStrict(s.Format != FormatConftest).
 		WithDefaultRegoVersion(regoVersion(s.RegoVersion)).
 		WithPathConflictsCheck(dataConflicts(s.Data)).
+		WithSchemas(schemas(s.Format)).
 		SetErrorLimit(maxProblems)
 	c.Compile(modules)
 	if c.Failed() {
@@ -60,6 +61,9 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 		return nil
 	}
 	checkPatterns(s.Name, c, bad)
+	if s.Format != FormatConftest {
+		checkFields(s.Name, c, opts.Fields, bad)
+	}
 	entries := findEntries(s.Name, c, bad)
 	if len(bad.list)+bad.more > before {
 		return nil

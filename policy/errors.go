@@ -83,6 +83,10 @@ func (ps *problems) addRego(set string, err error) {
 	}
 	for _, e := range many {
 		p := Problem{Set: set, Message: explain(e)}
+		if message, at, ok := explainRef(e); ok {
+			ps.addAt(set, at, message)
+			continue
+		}
 		if e.Location != nil {
 			p.File, p.Line, p.Column = e.Location.File, max(e.Location.Row, 1), max(e.Location.Col, 1)
 		}

@@ -212,9 +212,13 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
-// TestInputDocument wants every part of the input where the README says it is.
-func TestInputDocument(t *testing.T) {
-	in := policy.Input{
+// fullInput has every part.
+func fullInput(t *testing.T) policy.Input {
+	inventory, err := policy.NewInventory([][]byte{[]byte(configMap)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy.Input{
 		Operation: policy.Update,
 		Object:    []byte(configMap),
 		OldObject: []byte(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"old"}}`),
@@ -222,9 +226,13 @@ func TestInputDocument(t *testing.T) {
 		User:      &policy.UserInfo{Username: "alice", UID: "7", Groups: []string{"g"}, Extra: map[string][]string{"k": {"v"}}},
 		Commit:    &policy.Commit{SHA: "c0ffee", Author: "Alice <a@example.com>", Message: "m", Signers: []string{"alice"}, Paths: []string{"a.yaml"}},
 		Images:    []policy.Image{{Ref: "web:1", Digest: "sha256:ab", Authorities: []string{"release"}}},
-		File:      "a.yaml", Line: 3,
+		File:      "a.yaml", Line: 3, Inventory: inventory,
 	}
-	in.Inventory, _ = policy.NewInventory([][]byte{[]byte(configMap)})
+}
+
+// TestInputDocument wants every part of the input where the README says it is.
+func TestInputDocument(t *testing.T) {
+	in := fullInput(t)
 	for expr, want := range map[string]string{
 		"input.operation":                                     "UPDATE",
 		"input.object.metadata.name":                          "a",

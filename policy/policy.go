@@ -91,6 +91,9 @@ type Options struct {
 	// MaxMessageBytes bounds one message; 4 KiB. A longer one is cut, and a
 	// LimitExceeded finding says so.
 	MaxMessageBytes int
+	// Fields knows the fields of kinds: a rule for one of them that reads a field that
+	// it does not have is refused. Nil knows none.
+	Fields FieldSource
 	// ReadWholeInput turns off the pruning of input to the paths that the rules
 	// read, and with it the memory of what rules said of it. It is slower and gives
 	// the same findings.

@@ -10,9 +10,13 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/schema"
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
+
+// policyOptions are those under which every door compiles and asks rules.
+var policyOptions = policy.Options{Fields: schema.Fields}
 
 // policySet translates a PolicySet with the modules of its ConfigMap.
 func policySet(in reconcile.PolicyInput) (policy.Set, error) {

@@ -14,6 +14,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/schema"
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
@@ -25,7 +26,7 @@ func newPolicyCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand())
+	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand(), newPolicyDocsCommand())
 	return cmd
 }
 
@@ -78,7 +79,7 @@ func (o *policyEval) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	engine, err := policy.Load(cmd.Context(), sets, policy.Options{Timeout: o.timeout})
+	engine, err := policy.Load(cmd.Context(), sets, policy.Options{Timeout: o.timeout, Fields: schema.Fields})
 	if err != nil {
 		return fmt.Errorf("the policies do not load:\n%w", err)
 	}

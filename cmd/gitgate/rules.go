@@ -44,7 +44,7 @@ func (g *gates) engine(ctx context.Context, in []reconcile.PolicyInput) (*policy
 	if len(bad) > 0 {
 		return nil, errors.Join(bad...)
 	}
-	return policy.Join(sets, policy.Options{})
+	return policy.Join(sets, policyOptions)
 }
 
 // lastVersion remembers a set that compiled, and puts the last one that did in the
@@ -94,7 +94,7 @@ func (c *compilations) get(ctx context.Context, in reconcile.PolicyInput) (*poli
 	}
 	content, err := json.Marshal(set) // with the keys of maps in order
 	if err != nil {
-		return policy.Compile(ctx, set, policy.Options{})
+		return policy.Compile(ctx, set, policyOptions)
 	}
 	entry := c.entry(sha256.Sum256(content))
 	entry.mu.Lock()
@@ -102,7 +102,7 @@ func (c *compilations) get(ctx context.Context, in reconcile.PolicyInput) (*poli
 	if entry.done {
 		return entry.set, entry.err
 	}
-	out, err := policy.Compile(ctx, set, policy.Options{})
+	out, err := policy.Compile(ctx, set, policyOptions)
 	if ctx.Err() != nil {
 		return out, err // says nothing about the set
 	}
