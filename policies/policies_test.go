@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
@@ -51,6 +52,7 @@ func runRego(t *testing.T, mods map[string]*ast.Module, coverage *cover.Cover) i
 		SetCompiler(ast.NewCompiler().WithStrict(true).WithEnablePrintStatements(true)).
 		SetStore(store).
 		SetModules(mods).
+		SetTimeout(2 * time.Minute). // the default of 5 s is short on a busy machine
 		RaiseBuiltinErrors(true).
 		CapturePrintOutput(true)
 	if coverage != nil {
