@@ -73,6 +73,8 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 			c.fail(e, err)
 		case value == nil:
 			c.undefined(e)
+		case e.exception != nil:
+			c.addUnlessExcepted(e, value, watched)
 		case answers[i].keep:
 			c.addAndKeep(e, value, answers[i].key)
 		default:
@@ -127,6 +129,8 @@ func (c *collector) watch(e *entry, whole ast.Body, ask func(ast.Body, Part) (*a
 			}
 		case value == nil:
 			c.undefined(e)
+		case e.exception != nil:
+			c.addUnlessExcepted(e, value, ask)
 		default:
 			c.add(e, value)
 		}

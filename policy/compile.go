@@ -103,6 +103,11 @@ func (s *set) findReads(opts Options) error {
 			}
 		}
 	}
+	if s.format == FormatConftest {
+		if err := s.findExceptions(groups); err != nil {
+			return err
+		}
+	}
 	return s.findContext(all, groups)
 }
 

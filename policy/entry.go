@@ -31,6 +31,11 @@ type entry struct {
 	// the rules that make it, if they can be asked one by one.
 	context Part
 	bodies  []ruleBody
+	// exception asks whether an exception of conftest holds; nil where there is none.
+	exception ast.Body
+	// partial says that the rule may be undefined where nothing is wrong: a list of
+	// conftest that has a condition.
+	partial bool
 }
 
 // findEntries lists the rules that speak: those that deny first, then by name.

@@ -262,7 +262,7 @@ func (r *run) evaluate(in Input) {
 	}
 	for _, set := range matched {
 		p := set.plan(kind)
-		if len(p.entries) == 0 {
+		if len(p.entries) == 0 || set.format == FormatConftest && s.object == "" { // conftest knows no deletions
 			continue
 		}
 		r.set.Store(set)

@@ -54,7 +54,7 @@ func (c *collector) policyName(e *entry) string {
 
 // add takes the value of an entry, which must be a set of strings and objects.
 func (c *collector) add(e *entry, value *ast.Term) {
-	results, ok := value.Value.(ast.Set)
+	results, ok := listed(c.set.format, value).Value.(ast.Set)
 	if !ok {
 		c.problem(e, verdict.PolicyError, fmt.Sprintf(
 			"the rule is a %s and must be a set of messages: write `%s contains msg if { … }`", ast.ValueName(value.Value), ruleName(e)))
@@ -152,6 +152,9 @@ func readResult(o ast.Object) (msg, field string, err error) {
 }
 
 func (c *collector) undefined(e *entry) {
+	if e.partial {
+		return
+	}
 	c.problem(e, verdict.PolicyUndefined, fmt.Sprintf(
 		"the rule has no value for this object: write `%s contains msg if { … }`, which is an empty set when nothing is wrong", ruleName(e)))
 }

@@ -185,6 +185,9 @@ func (m mover) moved(ref ast.Ref) ast.Ref {
 // else. OPA allows that in Rego v0, where a rule may then look at another input.
 func checkShadows(set string, mod *ast.Module, bad *problems) {
 	check := func(t *ast.Term) {
+		if ref, ok := t.Value.(ast.Ref); ok && len(ref) == 1 {
+			t = ref[0]
+		}
 		if v, ok := t.Value.(ast.Var); ok && (v == "input" || v == "data") {
 			bad.addAt(set, t.Loc(), fmt.Sprintf("the name %s is taken: give this variable another one", v))
 		}
