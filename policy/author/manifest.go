@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/cover"
@@ -77,6 +79,12 @@ type Case struct {
 		File string `json:"file"`
 		Line int    `json:"line"`
 	} `json:"source"`
+	// Inventory are the objects of data.inventory.
+	Inventory []objectRef `json:"inventory"`
+	// None are parts of which it is known that there is none: oldObject, namespace,
+	// userInfo, commit, images, source or inventory. A rule that reads a part that is
+	// neither given nor listed here is undetermined.
+	None []string `json:"none"`
 	// Parameters take the place of those of the test.
 	Parameters map[string]any `json:"parameters"`
 	// Expect is required: a case that expects nothing says so.
@@ -297,10 +305,44 @@ func (c *Case) input(s Source, dir string) (policy.Input, error) {
 	if m := c.Commit; m != nil {
 		in.Commit = &policy.Commit{SHA: m.SHA, Author: m.Author, Message: m.Message, Signers: m.Signers, Paths: m.Paths}
 	}
+	if c.Images != nil { // an empty list is known to be empty
+		in.Images = []policy.Image{}
+	}
 	for _, i := range c.Images {
 		in.Images = append(in.Images, policy.Image{Ref: i.Ref, Digest: i.Digest, Authorities: i.Authorities})
 	}
-	return in, nil
+	return in, c.context(s, dir, &in)
+}
+
+// parts are what a case may know to be absent.
+var parts = map[string]policy.Part{
+	"oldObject": policy.PartOldObject, "namespace": policy.PartNamespace, "userInfo": policy.PartUserInfo, "commit": policy.PartCommit,
+	"images": policy.PartImages, "source": policy.PartSource, "inventory": policy.PartInventory,
+}
+
+// context adds the inventory, and what is known to be absent.
+func (c *Case) context(s Source, dir string, in *policy.Input) error {
+	for _, name := range c.None {
+		part, ok := parts[name]
+		if !ok {
+			return fmt.Errorf("none: there is no part %q: use one of %s", name, strings.Join(slices.Sorted(maps.Keys(parts)), ", "))
+		}
+		in.None |= part
+	}
+	if c.Inventory == nil {
+		return nil
+	}
+	var objects [][]byte
+	for _, o := range c.Inventory {
+		raw, err := o.resolve(s, dir)
+		if err != nil {
+			return err
+		}
+		objects = append(objects, raw)
+	}
+	var err error
+	in.Inventory, err = policy.NewInventory(objects)
+	return err
 }
 
 // ruleOf is the rule of a finding, without the name of the set.

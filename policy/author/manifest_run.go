@@ -192,7 +192,9 @@ func (r *manifestRun) engine(ctx context.Context, c *Case) (*policy.Engine, erro
 	if e, ok := r.engines[string(key)]; ok {
 		return e, nil
 	}
-	e, err := policy.Load(ctx, []policy.Set{set}, policy.Options{Timeout: r.o.Timeout})
+	load := r.o.Load
+	load.Timeout = r.o.Timeout
+	e, err := policy.Load(ctx, []policy.Set{set}, load)
 	if err != nil {
 		return nil, r.source.shown(err)
 	}

@@ -15,7 +15,8 @@ func manifest(t *testing.T, text string, o author.Options) (author.Report, error
 	t.Helper()
 	o.Pack = policies.Pack
 	return author.Run(t.Context(), []author.Source{{FS: files(map[string]string{
-		"rules/team.rego":      teamRule + "\nwarn_commit contains input.commit.sha if input.commit.author == \"mallory\"\n",
+		"rules/team.rego":      teamRule,
+		"commit/commit.rego":   "package acme\n\nwarn_commit contains input.commit.sha if input.commit.author == \"mallory\"\n\nwarn_others contains \"others\" if count(data.inventory.cluster.v1.Namespace) > 1\n",
 		"tests/a.test.yaml":    text,
 		"tests/web.yaml":       "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
 		"tests/two.yaml":       "{apiVersion: v1, kind: A}\n---\n{apiVersion: v1, kind: A}\n",
@@ -35,11 +36,7 @@ func TestManifest(t *testing.T) {
 		"Field":       {"The field counts.", "- {name: a, object: web.yaml, expect: [{field: metadata}]}", "expected and not found: field metadata"},
 		"Count":       {"The number counts.", "- {name: a, object: web.yaml, expect: [{msg: team, count: 2}]}", "expected 2 times and found 1 times: msg team"},
 		"Parameters":  {"A case may have parameters of its own.", "- {name: a, object: web.yaml, parameters: {exempt: [Service]}, expect: none}", ""},
-		"Commit": {
-			"A case may say who committed.",
-			"- {name: a, object: {apiVersion: v1, kind: Namespace}, commit: {sha: abc, author: mallory}, expect: [{policy: acme.warn_commit, severity: warn, msg: ^abc$}]}", "",
-		},
-		"Delete": {"What is deleted is the old object.", "- {name: a, object: web.yaml, operation: DELETE, expect: none}", ""},
+		"Delete":      {"What is deleted is the old object.", "- {name: a, object: web.yaml, operation: DELETE, expect: none}", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := manifest(t, testHead+tc.text+"\n", author.Options{})
@@ -58,6 +55,33 @@ func TestManifest(t *testing.T) {
 			}
 			if got.Suite != "team" || got.Name != "a" || got.File != "tests/a.test.yaml" || got.Line != 7 {
 				t.Errorf("the case is named %s.%s at %s:%d", got.Suite, got.Name, got.File, got.Line)
+			}
+		})
+	}
+}
+
+// TestManifestContext wants what is known about a change to reach the rules, and
+// what is not known to be told.
+func TestManifestContext(t *testing.T) {
+	head := strings.Replace(testHead, "../rules", "../commit", 1)
+	const object = "- {name: a, object: {apiVersion: v1, kind: Namespace, metadata: {name: a}}, "
+	for name, tc := range map[string]struct{ reason, text, want string }{
+		"Given": {
+			"A case may say who committed, and what else there is.",
+			"commit: {sha: abc, author: mallory}, inventory: [{apiVersion: v1, kind: Namespace, metadata: {name: a}}, {apiVersion: v1, kind: Namespace, metadata: {name: b}}], " +
+				"expect: [{policy: acme.warn_commit, severity: warn, msg: ^abc$}, {msg: others}]}", "",
+		},
+		"NotKnown": {"What is not given is not known.", "expect: [{reason: PolicyUndefined, msg: input.commit}, {reason: PolicyUndefined, msg: data.inventory}]}", ""},
+		"None":     {"What is known not to be is no question.", "none: [commit, inventory], expect: none}", ""},
+		"Mistyped": {"A part that there is not is told.", "none: [commits], expect: none}", `there is no part "commits": use one of commit, images`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := manifest(t, head+object+tc.text+"\n", author.Options{})
+			if err != nil || len(r.Tests) != 1 {
+				t.Fatalf("%s\nRun() = %+v, %v", tc.reason, r, err)
+			}
+			if got := r.Tests[0]; (got.Status == author.Passed) != (tc.want == "") || !strings.Contains(strings.Join(got.Message, "\n"), tc.want) {
+				t.Errorf("%s\ngot %s %q, want %q", tc.reason, got.Status, got.Message, tc.want)
 			}
 		})
 	}
@@ -116,7 +140,7 @@ func TestManifestCovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f := r.Coverage.Files[0]; f.File != "rules/team.rego" || f.Covered == 0 || len(f.Uncovered) == 0 {
+	if f := r.Coverage.Files[1]; f.File != "rules/team.rego" || f.Covered == 0 || len(f.Uncovered) == 0 {
 		t.Errorf("coverage = %+v, want what the case reaches and no more", f)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/cover"
+
+	"gitgate.dev/gitgate/policy"
 )
 
 // A Status is what became of a test.
@@ -78,6 +80,8 @@ type Options struct {
 	Coverage bool
 	// Pack finds the packs that manifests name; nil means that there are none.
 	Pack func(name string) (fs.FS, error)
+	// Load is how the policies of manifests are loaded; its Timeout is not used.
+	Load policy.Options
 }
 
 // ErrNoTests means that nothing was tested, which must not look like success.
