@@ -15,7 +15,7 @@ import (
 
 // FS holds every module and its tests, and the schemas of the parameters.
 //
-//go:embed lib network pod-security-baseline pod-security-restricted rbac supply-chain workloads
+//go:embed lib network pod-security-baseline pod-security-restricted rbac secrets supply-chain workloads
 var FS embed.FS
 
 // packs maps each pack to the directories that it is made of, its own one last.
@@ -24,6 +24,7 @@ var packs = map[string][]string{
 	"pod-security-baseline":   {"lib", "pod-security-baseline"},
 	"pod-security-restricted": {"lib", "pod-security-baseline", "pod-security-restricted"},
 	"rbac":                    {"lib", "rbac"},
+	"secrets":                 {"lib", "secrets"},
 	"supply-chain":            {"lib", "supply-chain"},
 	"workloads":               {"lib", "workloads"},
 }

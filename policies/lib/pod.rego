@@ -209,6 +209,7 @@ malformed[path] := needs(path, item, "an object") if {
 	some of, container in containers
 	some field in container_lists
 	some i, item in container[field]
+	is_number(i) # of a list
 	not is_object(item)
 	path := sprintf("%s.%s[%v]", [of, field, i])
 }
