@@ -148,7 +148,7 @@ func (o *webhookOptions) setup(ctx context.Context, mgr ctrl.Manager, config *re
 	}
 	w.judge.images = w.images
 	w.sink = newLockSink(o.namespace, w.inventory, w.images, w.changed)
-	if w.book, err = newBook(ctx, mgr, config, o.namespace, w.grantUsed, nil); err != nil {
+	if w.book, err = newBook(ctx, mgr, config, o.namespace, w.grantUsed, w.grantChanged); err != nil {
 		return err
 	}
 	if out != nil {

@@ -26,6 +26,7 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/apply"
 	"gitgate.dev/gitgate/webhook"
+	"gitgate.dev/gitgate/webhook/audit"
 	"gitgate.dev/gitgate/webhook/breakglass"
 	"gitgate.dev/gitgate/webhook/certs"
 	"gitgate.dev/gitgate/webhook/live"
@@ -57,6 +58,7 @@ type webhookParts struct {
 	decisions *webhook.DecisionLog
 	registrar *registration.Registrar
 	owners    *live.Owners
+	auditor   *audit.Auditor
 }
 
 // ready reports whether requests can be judged: what every lock holds is known, and
@@ -106,6 +108,10 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	if err := w.register(config, certificates, server); err != nil {
 		return err
 	}
+	leader, err := w.audit(config, content)
+	if err != nil {
+		return err
+	}
 	mirror := w.mirror()
 	rules := &reconcile.AdmissionRules{
 		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), SystemNamespace: w.options.namespace,
@@ -116,7 +122,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	if err := errors.Join(mirror.SetupWithManager(w.mgr), rules.SetupWithManager(w.mgr)); err != nil {
 		return err
 	}
-	for _, r := range []manager.Runnable{w.owners, server, w.registrar, mirror, rules} {
+	for _, r := range []manager.Runnable{w.owners, server, w.registrar, mirror, rules, leader} {
 		if err := w.mgr.Add(r); err != nil {
 			return err
 		}
@@ -241,10 +247,20 @@ func (w *webhookParts) ownPods() []registration.Template {
 	return out
 }
 
-// changed has the registration looked at.
+// changed has the registration looked at, and what is in closed namespaces.
 func (w *webhookParts) changed() {
 	if w.registrar != nil {
 		w.registrar.Check()
+	}
+	if w.auditor != nil {
+		w.auditor.Kick()
+	}
+}
+
+// grantChanged has what grants held looked at.
+func (w *webhookParts) grantChanged(breakglass.State) {
+	if w.auditor != nil {
+		w.auditor.Kick()
 	}
 }
 

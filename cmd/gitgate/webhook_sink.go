@@ -201,6 +201,11 @@ func (s *lockSink) release(l reconcile.Locked, v *reconcile.Verified, applied bo
 		Revision: v.Revision, Mode: lock.Mode(l.Sync.LockMode()), Namespaces: spec.Namespaces,
 		Writer: l.Writer, Applied: applied, Force: l.Sync.Spec.Force, Confined: l.Sync.Namespace != s.system, Images: []lock.VerifiedImage{},
 	}
+	for _, ref := range []*v1alpha1.LocalReference{l.Sync.Spec.SecretRef, decryptionSecret(l.Sync)} {
+		if ref != nil {
+			r.Secrets = append(r.Secrets, ref.Name)
+		}
+	}
 	for _, d := range spec.Delegations {
 		if given, ok := delegation(d); ok {
 			r.Delegations = append(r.Delegations, given)
@@ -213,6 +218,13 @@ func (s *lockSink) release(l reconcile.Locked, v *reconcile.Verified, applied bo
 		r.Images = append(r.Images, lockImage(e))
 	}
 	return r
+}
+
+func decryptionSecret(sync *v1alpha1.GitSync) *v1alpha1.LocalReference {
+	if d := sync.Spec.Decryption; d != nil {
+		return d.SecretRef
+	}
+	return nil
 }
 
 func lockObject(w apply.Want) lock.Object {

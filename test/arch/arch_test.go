@@ -70,6 +70,7 @@ var rules = map[string]rule{
 	"webhook/lock":         {ours: []string{"policy/verdict", "policy/desired"}, never: doorNever},
 	"webhook/certs":        {ours: []string{}, never: doorNever},
 	"webhook/live":         {ours: lockAndBelow, never: doorNever},
+	"webhook/audit":        {ours: lockAndBelow, never: doorNever},
 	"webhook/registration": {ours: lockAndBelow, never: doorNever},
 	"webhook/breakglass":   {ours: []string{"reconcile/api/v1alpha1"}, never: doorNever},
 	"webhook/doctor":       {ours: append(lockAndBelow, "reconcile/api/v1alpha1", "webhook/registration"), never: doorNever},
