@@ -142,7 +142,7 @@ func TestPack(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := slices.Sorted(maps.Keys(set.Modules))
-	want := []string{"lib/net.rego", "lib/net_test.rego", "lib/parameters.rego", "lib/parameters_test.rego", "lib/pod.rego", "lib/pod_test.rego",
+	want := []string{"lib/commit.rego", "lib/commit_test.rego", "lib/net.rego", "lib/net_test.rego", "lib/parameters.rego", "lib/parameters_test.rego", "lib/pod.rego", "lib/pod_test.rego",
 		"pod-security-baseline/baseline.rego", "pod-security-baseline/baseline_test.rego"}
 	if !slices.Equal(got, want) {
 		t.Errorf("modules = %v, want %v", got, want)

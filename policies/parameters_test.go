@@ -21,6 +21,7 @@ type property struct {
 	Format      string `json:"format"`
 	Default     any    `json:"default"`
 	Minimum     *int   `json:"minimum"`
+	MinLength   int    `json:"minLength"`
 	Items       *property
 	Additional  *property           `json:"additionalProperties"`
 	Required    []string            `json:"required"`
@@ -34,6 +35,8 @@ func (p property) kind() string {
 		return "boolean"
 	case p.Type == "integer" && p.Minimum != nil && *p.Minimum == 0:
 		return "count"
+	case p.Type == "string" && p.MinLength == 1:
+		return "text"
 	case p.Type == "string" && p.Format == "regex":
 		return "pattern"
 	case p.Type == "array" && p.Items != nil && p.Items.Type == "string":
@@ -43,14 +46,15 @@ func (p property) kind() string {
 	case p.Type != "object" || p.Additional == nil:
 		return "unknown"
 	}
-	return map[string]string{"string": "texts", "pattern": "patterns", "strings": "lists"}[cmpOr(p.Additional.kind(), p.Additional.Type)]
-}
-
-func cmpOr(kind, otherwise string) string {
-	if kind == "unknown" {
-		return otherwise
+	switch inner := p.Additional.kind(); {
+	case inner == "pattern":
+		return "patterns"
+	case inner == "strings":
+		return "lists"
+	case p.Additional.Type == "string":
+		return "texts"
 	}
-	return kind
+	return "unknown"
 }
 
 // schemaOf returns the parameters of a pack by name.

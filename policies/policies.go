@@ -15,11 +15,13 @@ import (
 
 // FS holds every module and its tests, and the schemas of the parameters.
 //
-//go:embed lib network pod-security-baseline pod-security-restricted rbac secrets supply-chain workloads
+//go:embed lib deletion-safety git-discipline network pod-security-baseline pod-security-restricted rbac secrets supply-chain workloads
 var FS embed.FS
 
 // packs maps each pack to the directories that it is made of, its own one last.
 var packs = map[string][]string{
+	"deletion-safety":         {"lib", "deletion-safety"},
+	"git-discipline":          {"lib", "git-discipline"},
 	"network":                 {"lib", "network"},
 	"pod-security-baseline":   {"lib", "pod-security-baseline"},
 	"pod-security-restricted": {"lib", "pod-security-baseline", "pod-security-restricted"},

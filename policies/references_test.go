@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -81,4 +82,31 @@ func references(t *testing.T, name string, a *ast.Annotations) []string {
 		out = append(out, ref)
 	}
 	return out
+}
+
+// TestReferencesAreUsed keeps the lists to what rules refer to.
+func TestReferencesAreUsed(t *testing.T) {
+	used := map[string]bool{}
+	for _, mod := range modules(t) {
+		for _, a := range mod.Annotations {
+			for _, ref := range references(t, mod.Package.Path.String(), a) {
+				used[ref] = true
+			}
+		}
+	}
+	var known []string
+	for id := range cis {
+		known = append(known, fmt.Sprintf("CIS %s", id))
+	}
+	for _, section := range nsa {
+		known = append(known, "NSA "+section)
+	}
+	for _, control := range pss {
+		known = append(known, "PSS "+control)
+	}
+	for _, ref := range known {
+		if !used[ref] {
+			t.Errorf("no rule refers to %s", ref)
+		}
+	}
 }

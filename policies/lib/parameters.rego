@@ -23,20 +23,23 @@ problems(types) := {name: msg |
 
 wants := {
 	"boolean": "true or false",
+	"text": "a text",
 	"count": "a whole number, 0 or more",
 	"pattern": "a regular expression",
 	"strings": "a list of texts",
 	"texts": "an object of texts",
 	"patterns": "an object of regular expressions",
 	"lists": "an object of lists of texts",
+	"entries": "a list of objects with paths, signers and perhaps minimum",
 }
 
 is(value, "boolean") if is_boolean(value)
 
-is(value, "count") if {
-	is_number(value)
-	value >= 0
-	floor(value) == value
+is(value, "count") if is_count(value)
+
+is(value, "text") if {
+	is_string(value)
+	value != ""
 }
 
 is(value, "pattern") if is_pattern(value)
@@ -64,6 +67,20 @@ is(value, "lists") if {
 	}
 }
 
+is(value, "entries") if {
+	is_array(value)
+	every item in value {
+		is_entry(item)
+	}
+}
+
+is_entry(item) if {
+	is_strings(item.paths)
+	is_strings(item.signers)
+	object.keys(item) - {"minimum", "paths", "signers"} == set()
+	is_count(object.get(item, "minimum", 1))
+}
+
 is_pattern(value) if {
 	is_string(value)
 	regex.is_valid(value)
@@ -74,4 +91,10 @@ is_strings(value) if {
 	every item in value {
 		is_string(item)
 	}
+}
+
+is_count(value) if {
+	is_number(value)
+	value >= 0
+	floor(value) == value
 }

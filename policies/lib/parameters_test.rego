@@ -15,21 +15,25 @@ test_fallback if {
 right := {
 	"boolean": [true, false],
 	"count": [0, 7],
+	"text": ["a"],
 	"pattern": ["^a+$", ""],
 	"strings": [[], ["a"]],
 	"texts": [{}, {"a": "b"}],
 	"patterns": [{}, {"a": "b+"}],
 	"lists": [{}, {"a": []}, {"a": ["b"]}],
+	"entries": [[], [{"paths": ["a"], "signers": []}, {"paths": [], "signers": ["b"], "minimum": 2}]],
 }
 
 wrong := {
 	"boolean": ["true", 1, []],
 	"count": [-1, 0.5, "7", []],
+	"text": ["", 1, ["a"]],
 	"pattern": ["(", 1],
 	"strings": ["a", {}, [1], [["a"]]],
 	"texts": ["a", [], {"a": 1}],
 	"patterns": ["a", {"a": "("}, {"a": 1}],
 	"lists": [[], {"a": "b"}, {"a": [1]}],
+	"entries": ["a", {}, ["a"], [{}], [{"paths": ["a"]}], [{"paths": "a", "signers": []}], [{"paths": [], "signers": [], "minimum": "2"}], [{"paths": [], "signers": [], "more": 1}]],
 }
 
 test_right if {
