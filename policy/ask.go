@@ -98,7 +98,7 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 	for i, e := range p.entries {
 		a := &answers[i]
 		if a.keep = e.reads != nil && e.context&r.unknown == 0 && e.luck.try(); a.keep {
-			a.key, r.buf = keyOf(r.buf, s.name, e.index, e.reads, items)
+			a.key, r.buf = keyOf(r.buf, s.id, e.index, e.reads, items)
 			if a.said, a.known = r.engine.memo.get(a.key); a.known {
 				e.luck.hit()
 			}

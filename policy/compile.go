@@ -19,7 +19,9 @@ import (
 // A set is a compiled [Set]. It is not changed after loading.
 type set struct {
 	name        string
+	id          string // that no other one has in an engine
 	format      Format
+	version     RegoVersion
 	match       matcher
 	enforcement Enforcement
 	compiler    *ast.Compiler
@@ -29,10 +31,15 @@ type set struct {
 	plans       map[string]*plan // by the value of input.object.kind; "" is every other
 	reads       *readPaths
 	context     Part // that any rule reads
+	// Of Gatekeeper: what the constraint selects, and whether the template looks at the
+	// operation: others judge no deletions.
+	constraint      *constraintMatch
+	judgesDeletions bool
 }
 
-// compileSet adds to bad what is wrong, and then returns nil.
-func compileSet(s Set, opts Options, bad *problems) *set {
+// compileSet adds to bad what is wrong, and then returns nil. In most formats it
+// returns one set.
+func compileSet(s Set, opts Options, bad *problems) []*set {
 	before := len(bad.list) + bad.more
 	checkSet(s, opts, bad)
 	m, err := newMatcher(s.Match)
@@ -43,49 +50,61 @@ func compileSet(s Set, opts Options, bad *problems) *set {
 	if err != nil {
 		bad.add(Problem{Set: s.Name, Message: "parameters: " + err.Error()})
 	}
+	if s.Format == FormatGatekeeper {
+		if len(bad.list)+bad.more > before {
+			return nil
+		}
+		return compileGatekeeper(s, m, opts, bad)
+	}
 	modules := parseModules(s, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
-
-	c := ast.NewCompiler().
-		WithCapabilities(newCapabilities()).
-		WithStrict(s.Format != FormatConftest).
-		WithDefaultRegoVersion(regoVersion(s.RegoVersion)).
-		WithPathConflictsCheck(dataConflicts(s.Data)).
-		WithSchemas(schemas(s.Format)).
-		SetErrorLimit(maxProblems)
-	c.Compile(modules)
-	if c.Failed() {
-		bad.addRego(s.Name, c.Errors)
-		return nil
-	}
-	checkPatterns(s.Name, c, bad)
-	if s.Format != FormatConftest {
-		checkFields(s.Name, c, opts.Fields, bad)
-	}
-	entries := findEntries(s.Name, c, bad)
+	out := &set{name: s.Name, id: s.Name, format: cmp.Or(s.Format, FormatGitgate), match: m,
+		enforcement: cmp.Or(s.Enforcement, Deny), parameters: ast.NewTerm(parameters), version: s.RegoVersion}
+	out.compile(modules, s.Data, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
-	out := &set{
-		name: s.Name, format: cmp.Or(s.Format, FormatGitgate), match: m, enforcement: s.Enforcement, compiler: c,
-		store:      inmem.NewFromObjectWithOpts(orEmpty(s.Data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true)),
-		parameters: ast.NewTerm(parameters),
-		entries:    entries,
+	return []*set{out}
+}
+
+// compile compiles parsed modules, or adds to bad.
+func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts Options, bad *problems) {
+	before := len(bad.list) + bad.more
+	s.compiler = ast.NewCompiler().
+		WithCapabilities(newCapabilities()).
+		WithStrict(s.format == FormatGitgate). // what was written for others is taken as it is
+		WithDefaultRegoVersion(regoVersion(s.version)).
+		WithPathConflictsCheck(dataConflicts(data)).
+		WithSchemas(schemas(s.format)).
+		SetErrorLimit(maxProblems)
+	s.compiler.Compile(modules)
+	if s.compiler.Failed() {
+		bad.addRego(s.name, s.compiler.Errors)
+		return
 	}
-	if out.enforcement == "" {
-		out.enforcement = Deny
+	checkPatterns(s.name, s.compiler, bad)
+	switch s.format {
+	case FormatGatekeeper:
+		s.entries = templateEntries(s.name, s.compiler, bad)
+	case FormatConftest:
+		s.entries = findEntries(s.name, s.compiler, bad)
+	default:
+		checkFields(s.name, s.compiler, opts.Fields, bad)
+		s.entries = findEntries(s.name, s.compiler, bad)
 	}
-	err = out.findReads(opts)
+	if len(bad.list)+bad.more > before {
+		return
+	}
+	s.store = inmem.NewFromObjectWithOpts(orEmpty(data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
+	err := s.findReads(opts)
 	if err == nil {
-		err = out.buildPlans()
+		err = s.buildPlans()
 	}
 	if err != nil {
-		bad.addRego(s.Name, err)
-		return nil
+		bad.addRego(s.name, err)
 	}
-	return out
 }
 
 // findReads finds out what the set reads, and each of its entries.
@@ -94,6 +113,10 @@ func (s *set) findReads(opts Options) error {
 	all, groups := collectReads(rules), groupRules(rules)
 	if s.reads = all; opts.ReadWholeInput {
 		s.reads = &readPaths{all: true}
+	}
+	if s.format == FormatGatekeeper {
+		s.judgesDeletions = all.names("review", "operation")
+		s.reads = nativeReads(s.reads)
 	}
 	for i, e := range s.entries {
 		e.index = i
@@ -138,8 +161,13 @@ func checkSet(s Set, opts Options, bad *problems) {
 	}
 	switch s.Format {
 	case "", FormatGitgate, FormatConftest:
+		if len(s.Manifests) > 0 {
+			report("templates and constraints want the format Gatekeeper")
+		}
+	case FormatGatekeeper:
+		checkGatekeeper(s, opts, report)
 	default:
-		report("format %q is not supported: use Gitgate or Conftest", s.Format)
+		report("format %q is not supported: use Gitgate, Conftest or Gatekeeper", s.Format)
 	}
 	switch s.RegoVersion {
 	case "", RegoV1, RegoV0:

@@ -6,7 +6,8 @@ import "context"
 // what differs between those who use the same rules is in the engine. Make one
 // with [Compile].
 type Compiled struct {
-	set *set
+	name string
+	sets []*set // of one name
 }
 
 // Compile compiles one set under the limits of opts. It fails with a [*LoadError]
@@ -20,7 +21,7 @@ func Compile(ctx context.Context, s Set, opts Options) (*Compiled, error) {
 	if err := bad.err(); err != nil {
 		return nil, err
 	}
-	return &Compiled{c}, nil
+	return &Compiled{s.Name, c}, nil
 }
 
 // Join makes an engine of sets that were compiled before, as [Load] does of
@@ -36,12 +37,12 @@ func Join(sets []*Compiled, opts Options) (*Engine, error) {
 	names := make(map[string]bool, len(sets))
 	joined := make([]*set, 0, len(sets))
 	for _, c := range sets {
-		if names[c.set.name] {
-			bad.add(duplicate(c.set.name))
+		if names[c.name] {
+			bad.add(duplicate(c.name))
 			continue
 		}
-		names[c.set.name] = true
-		joined = append(joined, c.set)
+		names[c.name] = true
+		joined = append(joined, c.sets...)
 	}
 	if err := bad.err(); err != nil {
 		return nil, err

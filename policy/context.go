@@ -55,6 +55,11 @@ func pathOf(part Part, name string) partPath {
 	return partPath{part, strings.Split(strings.TrimPrefix(name, "input."), "."), name}
 }
 
+// rest is a field of an admission request that nobody hands on.
+func rest(key string) partPath {
+	return partPath{partRequest, []string{"review", key}, "more of input.review than gitgate has"}
+}
+
 var inventoryPath = partPath{PartInventory, []string{inventoryKey}, "data.inventory"}
 
 // partPaths are where the rules of each format find the parts.
@@ -65,6 +70,13 @@ var partPaths = map[Format][]partPath{
 		pathOf(PartImages, "input.images"), pathOf(PartSource, "input.source"), inventoryPath,
 	},
 	FormatConftest: {{PartSource, []string{fileKey}, "data.conftest.file"}, inventoryPath},
+	FormatGatekeeper: {
+		pathOf(PartOldObject, "input.review.oldObject"), pathOf(PartNamespace, "input.review.namespaceObject"),
+		{PartNamespace, []string{"review", "_unstable"}, "input.review.namespaceObject"},
+		pathOf(PartUserInfo, "input.review.userInfo"), inventoryPath,
+		rest("uid"), rest("dryRun"), rest("options"), rest("resource"), rest("subResource"),
+		rest("requestKind"), rest("requestResource"), rest("requestSubResource"),
+	},
 }
 
 // unknown is what the caller neither gave nor said that there is none of.

@@ -123,6 +123,9 @@ func explain(e *ast.Error) string {
 	if !ok {
 		return e.Message
 	}
+	if name == "external_data" {
+		return "built-in external_data is not available to policies: " + whyForbidden("http.send")
+	}
 	if _, known := ast.BuiltinMap[name]; !known {
 		return e.Message + ": no rule or built-in has this name"
 	}

@@ -52,7 +52,7 @@ func newEngine(sets []*set, opts Options) *Engine {
 	order := []Enforcement{Deny, Warn, Audit}
 	slices.SortFunc(sets, func(a, b *set) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.enforcement), slices.Index(order, b.enforcement)),
-			cmp.Compare(a.name, b.name))
+			cmp.Compare(a.id, b.id))
 	})
 	e := &Engine{sets: sets, opts: opts, loaded: true, intern: map[string]*ast.Term{}, reads: map[string]*readPaths{},
 		memo: newMemo(), turns: make(chan struct{}, max(minTurns, runtime.GOMAXPROCS(0)))}
@@ -245,7 +245,7 @@ func (r *run) evaluate(in Input) {
 	var matched []*set
 	key := make([]byte, 0, 64)
 	for i, set := range r.engine.sets {
-		if set.match.matches(s.headers) {
+		if r.selects(set, s) {
 			matched = append(matched, set)
 			key = strconv.AppendInt(append(key, ','), int64(i), 36)
 		}
@@ -262,18 +262,48 @@ func (r *run) evaluate(in Input) {
 	}
 	for _, set := range matched {
 		p := set.plan(kind)
-		if len(p.entries) == 0 || set.format == FormatConftest && s.object == "" { // conftest knows no deletions
+		if len(p.entries) == 0 {
 			continue
 		}
 		r.set.Store(set)
-		r.evaluateSet(set, p, view(set.format, items))
+		r.evaluateSet(set, p, view(set.format, s, items))
 	}
 }
 
+// selects reports whether a set judges the object. That it cannot be told is a
+// finding.
+func (r *run) selects(set *set, s *subject) bool {
+	yes, unknown := set.selects(s)
+	if unknown {
+		c := collector{run: r, set: set}
+		c.unknownPart(set.entries[0], "the constraint selects by the labels of the Namespace, which is not known here")
+		r.out = append(r.out, c.findings...)
+	}
+	return yes
+}
+
+// selects reports whether a set judges the object, and whether that is not known.
+func (s *set) selects(of *subject) (yes, unknown bool) {
+	switch {
+	case !s.match.matches(of.headers):
+		return false, false
+	case s.format == FormatGitgate:
+		return true, false
+	case of.object == "" && !s.judgesDeletions: // of what is deleted, other tools' rules are not asked
+		return false, false
+	case s.constraint != nil:
+		return s.constraint.selects(of)
+	}
+	return true, false
+}
+
 // view is the input as the rules of a format see it.
-func view(format Format, items [][2]*ast.Term) [][2]*ast.Term {
-	if format == FormatConftest {
+func view(format Format, s *subject, items [][2]*ast.Term) [][2]*ast.Term {
+	switch format {
+	case FormatConftest:
 		return items
+	case FormatGatekeeper:
+		return reviewView(s, items)
 	}
 	if i := slices.IndexFunc(items, func(item [2]*ast.Term) bool { return item[0].Equal(ast.InternedTerm(fileKey)) }); i >= 0 {
 		items = slices.Delete(slices.Clone(items), i, i+1)

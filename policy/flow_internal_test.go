@@ -55,7 +55,7 @@ func TestReads(t *testing.T) {
 			if s == nil {
 				t.Fatal(bad.err())
 			}
-			if diff := cmp.Diff(tc.want, strings.Join(s.reads.list(), " ")); diff != "" {
+			if diff := cmp.Diff(tc.want, strings.Join(s[0].reads.list(), " ")); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -78,7 +78,7 @@ func TestReads(t *testing.T) {
 		if s == nil {
 			t.Fatal(bad.err())
 		}
-		for _, path := range s.reads.list() {
+		for _, path := range s[0].reads.list() {
 			if strings.Contains(path, "ontainers.*.…") || strings.HasSuffix(path, ".spec.…") {
 				t.Errorf("%s is read whole", path)
 			}

@@ -74,6 +74,7 @@ type Image struct {
 // A header is what selects the sets for an object.
 type header struct {
 	apiVersion, group, kind, namespace, name string
+	generated                                bool // the name is only the beginning of one
 	labels                                   map[string]string
 }
 
@@ -150,7 +151,7 @@ func (h *header) set(key string, v ast.Value) error {
 		}
 	}
 	if h.name == "" {
-		h.name = generated
+		h.name, h.generated = generated, generated != ""
 	}
 	labels := meta.Get(ast.InternedTerm("labels"))
 	if labels == nil || labels.Value.Compare(ast.InternedNullValue) == 0 {
@@ -206,6 +207,7 @@ type subject struct {
 	Input
 	object, old string
 	headers     []header
+	namespace   *header // of the Namespace, if it is known
 }
 
 func newSubject(in Input, opts Options, intern map[string]*ast.Term) (*subject, error) {
@@ -257,6 +259,7 @@ func (s *subject) inheritNamespace(opts Options, intern map[string]*ast.Term) er
 	if err != nil {
 		return fmt.Errorf("the namespace: %w", err)
 	}
+	s.namespace = &ns
 	for i := range s.headers {
 		if s.headers[i].namespace == "" {
 			s.headers[i].namespace = ns.name

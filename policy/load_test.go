@@ -65,7 +65,7 @@ func TestLoadRefuses(t *testing.T) {
 		"NameEmpty":            {"Findings need a name.", ok, func(s *policy.Set) { s.Name = "" }, []string{"the name"}},
 		"NameSlash":            {"A slash would blur set/package.rule.", ok, func(s *policy.Set) { s.Name = "a/b" }, []string{"the name"}},
 		"Enforcement":          {"A typo must not soften.", ok, func(s *policy.Set) { s.Enforcement = "deny" }, []string{`enforcement "deny"`}},
-		"Format":               {"Formats that are not there yet.", ok, func(s *policy.Set) { s.Format = "Gatekeeper" }, []string{`format "Gatekeeper"`}},
+		"Format":               {"A format that nobody has.", ok, func(s *policy.Set) { s.Format = "Kyverno" }, []string{`format "Kyverno"`}},
 		"RegoVersion":          {"A typo.", ok, func(s *policy.Set) { s.RegoVersion = "2" }, []string{`Rego version "2"`}},
 		"NamespaceGlob":        {"A pattern that could never match must not pass as one.", ok, func(s *policy.Set) { s.Match.Namespaces = []string{"a*b"} }, []string{`namespace "a*b"`}},
 		"LabelOperator": {"Nor an operator.", ok, func(s *policy.Set) {

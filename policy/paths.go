@@ -123,6 +123,17 @@ func (p *readPaths) key(k string) *readPaths {
 	return p.any
 }
 
+// names reports whether the path is read by its very name.
+func (p *readPaths) names(path ...string) bool {
+	for _, key := range path {
+		if p == nil || p.all || p.keys[key] == nil {
+			return false
+		}
+		p = p.keys[key]
+	}
+	return true
+}
+
 // element returns what is read of the elements of an array.
 func (p *readPaths) element() *readPaths {
 	if p == nil || p.all {

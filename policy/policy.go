@@ -38,6 +38,8 @@ const (
 	FormatGitgate Format = "Gitgate"
 	// FormatConftest is that of conftest: the object is the input.
 	FormatConftest Format = "Conftest"
+	// FormatGatekeeper is that of Gatekeeper: ConstraintTemplates and constraints.
+	FormatGatekeeper Format = "Gatekeeper"
 )
 
 // A RegoVersion is the dialect in which a set is written.
@@ -58,6 +60,10 @@ type Set struct {
 	// named *_test.rego are left out. At least one deny, violation or warn rule
 	// is required.
 	Modules map[string]string
+	// Manifests maps a path to the YAML of templates and constraints. It is what a set
+	// in [FormatGatekeeper] has in the place of modules, data, parameters and a
+	// RegoVersion; other sets have none.
+	Manifests map[string]string
 	// Data is what data.<key> holds beside the rules, in the form that
 	// encoding/json decodes.
 	Data map[string]any
@@ -131,7 +137,7 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 		return nil, bad.err()
 	}
 	names := make(map[string]bool, len(sets))
-	compiled := make([]*set, 0, len(sets))
+	var compiled []*set
 	for _, s := range sets {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -141,9 +147,7 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 			continue
 		}
 		names[s.Name] = true
-		if c := compileSet(s, opts, &bad); c != nil {
-			compiled = append(compiled, c)
-		}
+		compiled = append(compiled, compileSet(s, opts, &bad)...)
 	}
 	if err := bad.err(); err != nil {
 		return nil, err

@@ -50,14 +50,14 @@ func (e *Engine) Probe(in Input) (*Probe, error) {
 	}
 	p := &Probe{}
 	for _, set := range e.sets {
-		if !set.match.matches(s.headers) {
+		if yes, _ := set.selects(s); !yes {
 			continue
 		}
 		items, err := s.document(set.reads, e.intern)
 		if err != nil {
 			return nil, fmt.Errorf("policy set %q: %w", set.name, err)
 		}
-		input := ast.ObjectTerm(append(items, [2]*ast.Term{parametersKey, set.parameters})...)
+		input := ast.ObjectTerm(append(view(set.format, s, items), [2]*ast.Term{parametersKey, set.parameters})...)
 		plan := set.plan(kind)
 		for i, entry := range plan.entries {
 			p.rules = append(p.rules, probed{set, entry, plan.single[i], input})
@@ -70,7 +70,7 @@ func (e *Engine) Probe(in Input) (*Probe, error) {
 func (p *Probe) Rules() []string {
 	out := make([]string, len(p.rules))
 	for i, r := range p.rules {
-		out[i] = r.set.name + "/" + r.entry.name
+		out[i] = r.set.policyName(r.entry)
 	}
 	return out
 }

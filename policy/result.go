@@ -45,11 +45,14 @@ func (s *set) harshest(sev verdict.Severity) verdict.Severity {
 	return verdict.Info
 }
 
-func (c *collector) policyName(e *entry) string {
-	if e == nil {
-		return c.set.name
+func (c *collector) policyName(e *entry) string { return c.set.policyName(e) }
+
+// policyName names an entry, or with nil the set.
+func (s *set) policyName(e *entry) string {
+	if e == nil || s.constraint != nil {
+		return s.id
 	}
-	return c.set.name + "/" + e.name
+	return s.name + "/" + e.name
 }
 
 // add takes the value of an entry, which must be a set of strings and objects.
@@ -115,10 +118,13 @@ func (c *collector) result(e *entry, t *ast.Term) {
 	msg := ""
 	switch v := t.Value.(type) {
 	case ast.String:
-		msg = string(v)
+		if msg = string(v); c.set.constraint != nil {
+			c.problem(e, verdict.PolicyError, "a result is a string and must be an object with a msg")
+			return
+		}
 	case ast.Object:
 		var err error
-		if msg, f.Field, err = readResult(v); err != nil {
+		if msg, f.Field, err = readResult(v, c.set.constraint == nil); err != nil {
 			c.problem(e, verdict.PolicyError, err.Error())
 			return
 		}
@@ -140,10 +146,13 @@ func (c *collector) result(e *entry, t *ast.Term) {
 	c.findings = append(c.findings, f)
 }
 
-// readResult reads msg and field of an object; other members are the author's.
-func readResult(o ast.Object) (msg, field string, err error) {
+// readResult reads msg, and with fields the field, of an object; other members are the author's.
+func readResult(o ast.Object, fields bool) (msg, field string, err error) {
 	if err := stringMember(o, "msg", &msg); err != nil {
 		return "", "", fmt.Errorf("in a result, %w", err)
+	}
+	if !fields {
+		return msg, "", nil
 	}
 	if err := stringMember(o, "field", &field); err != nil {
 		return "", "", fmt.Errorf("in a result, %w", err)
@@ -166,6 +175,10 @@ func (c *collector) unknown(e *entry, parts Part) {
 	if c.set.format == FormatGitgate {
 		message += ": where the rule can do without, let it ask input.known first"
 	}
+	c.unknownPart(e, message)
+}
+
+func (c *collector) unknownPart(e *entry, message string) {
 	c.problem(e, verdict.PolicyUndefined, message)
 	f := &c.findings[len(c.findings)-1]
 	if f.Severity = verdict.Undetermined; e.warns {
