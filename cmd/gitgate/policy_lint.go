@@ -71,7 +71,7 @@ func (o *policyLint) execute(ctx context.Context, dirs []string, stdout io.Write
 	if !slices.Contains([]string{"error", "warning"}, o.failOn) {
 		return fmt.Errorf("--fail-on %s: use error or warning", o.failOn)
 	}
-	options := author.LintOptions{Format: policy.Format(o.format)}
+	options := author.LintOptions{Format: policy.Format(o.format), Load: policyOptions}
 	if o.parameters != "" {
 		var err error
 		if options.Parameters, err = readParameters(o.parameters); err != nil {

@@ -94,7 +94,7 @@ func (o *policyTest) execute(ctx context.Context, dirs []string, stdout, stderr 
 }
 
 func (o *policyTest) options() (author.Options, error) {
-	out := author.Options{Timeout: o.timeout, Coverage: o.coverage || o.threshold > 0, Pack: policies.Pack}
+	out := author.Options{Timeout: o.timeout, Coverage: o.coverage || o.threshold > 0, Pack: policies.Pack, Load: policyOptions}
 	if err := checkOutput(o.output, author.Formats()); err != nil {
 		return out, err
 	}

@@ -170,18 +170,26 @@ const (
 	maxLocalBytes = 300
 )
 
+// locals are the variables of the expression of an event.
 func locals(e *topdown.Event) []string {
 	used := map[ast.Var]bool{}
 	if expr, ok := e.Node.(*ast.Expr); ok {
 		ast.WalkVars(expr, func(v ast.Var) bool { used[v] = true; return false })
 	}
+	return variables(e, func(v ast.Var) bool { return used[v] })
+}
+
+// localsOf are all variables that an event knows.
+func localsOf(e *topdown.Event) []string { return variables(e, func(ast.Var) bool { return true }) }
+
+func variables(e *topdown.Event, wanted func(ast.Var) bool) []string {
 	var out []string
 	if e.Locals == nil {
 		return nil
 	}
 	e.Locals.Iter(func(k, v ast.Value) bool {
 		name, ok := k.(ast.Var)
-		if meta, known := e.LocalMetadata[name]; ok && used[name] && known && !meta.Name.IsGenerated() {
+		if meta, known := e.LocalMetadata[name]; ok && wanted(name) && known && !meta.Name.IsGenerated() && !meta.Name.IsWildcard() {
 			text := v.String()
 			if len(text) > maxLocalBytes {
 				text = strings.ToValidUTF8(text[:maxLocalBytes], "") + "…"

@@ -117,9 +117,7 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 	t := &tree{source: s, set: set, modules: make(map[string]*ast.Module, len(set.Modules))}
 	var bad []policy.Problem
 	for _, file := range slices.Sorted(maps.Keys(set.Modules)) {
-		m, err := ast.ParseModuleWithOpts(file, set.Modules[file], ast.ParserOptions{
-			Capabilities: capabilities, ProcessAnnotation: true, RegoVersion: s.dialect(),
-		})
+		m, err := s.parse(file, set.Modules[file], capabilities)
 		if err != nil {
 			bad = append(bad, problemsOf(err)...)
 			if s.RegoVersion != policy.RegoV0 && s.isV0(file, set.Modules[file]) {
@@ -136,6 +134,12 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 		return nil, s.shown(&policy.LoadError{Problems: bad})
 	}
 	return t, nil
+}
+
+func (s Source) parse(file, src string, capabilities *ast.Capabilities) (*ast.Module, error) {
+	return ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
+		Capabilities: capabilities, ProcessAnnotation: true, RegoVersion: s.dialect(),
+	})
 }
 
 func (s Source) isV0(file, src string) bool {

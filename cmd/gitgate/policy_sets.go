@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gitgate.dev/gitgate/policies"
+	"gitgate.dev/gitgate/policy"
+)
+
+// policySets are the flags that name policies to judge by.
+type policySets struct {
+	packs, dirs                     []string
+	parameters, regoVersion, format string
+}
+
+func (o *policySets) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&o.packs, "pack", nil, "`NAME` of a pack of the library: "+strings.Join(policies.Packs(), ", ")+"; may be repeated")
+	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json; each is a set of its own; may be repeated")
+	f.StringVar(&o.parameters, "parameters", "", "YAML or JSON `FILE` that becomes input.parameters")
+	f.StringVar(&o.format, "format", string(policy.FormatGitgate), "input and rule names that the --policy directories expect: Gitgate or Conftest")
+	f.StringVar(&o.regoVersion, "rego-version", string(policy.RegoV1), "dialect of the --policy directories: v1 or v0")
+	// These fail for flags that do not exist alone.
+	_ = cmd.RegisterFlagCompletionFunc("pack", cobra.FixedCompletions(policies.Packs(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{string(policy.FormatGitgate), string(policy.FormatConftest)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("rego-version", cobra.FixedCompletions([]string{"v1", "v0"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagDirname("policy")
+	_ = cmd.MarkFlagFilename("parameters", "yaml", "yml", "json")
+}
+
+// read reads the packs and directories, each once.
+func (o *policySets) read() ([]policy.Set, error) {
+	if len(o.packs)+len(o.dirs) == 0 {
+		return nil, errors.New("name policies with --pack or --policy: without any, everything would pass")
+	}
+	var sets []policy.Set
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.packs))) {
+		fsys, err := policies.Pack(name)
+		if err != nil {
+			return nil, err
+		}
+		set, err := policy.ReadSet(name, fsys, ".")
+		if err != nil {
+			return nil, err
+		}
+		sets = append(sets, set)
+	}
+	for _, dir := range slices.Compact(slices.Sorted(slices.Values(o.dirs))) {
+		if info, err := os.Stat(dir); err != nil {
+			return nil, err
+		} else if !info.IsDir() {
+			return nil, fmt.Errorf("--policy %s: not a directory", dir)
+		}
+		set, err := policy.ReadSet(setName(dir), os.DirFS(dir), ".")
+		if err != nil {
+			return nil, err
+		}
+		set.RegoVersion, set.Format = policy.RegoVersion(o.regoVersion), policy.Format(o.format)
+		sets = append(sets, set)
+	}
+	if o.parameters == "" {
+		return sets, nil
+	}
+	parameters, err := readParameters(o.parameters)
+	if err != nil {
+		return nil, err
+	}
+	for i := range sets {
+		sets[i].Parameters = parameters
+	}
+	return sets, nil
+}
+
+// setName makes the name of a set from a directory: what a name may not hold
+// becomes a colon or an underscore.
+func setName(dir string) string {
+	name := strings.Trim(strings.ReplaceAll(dir, "/", ":"), ":")
+	name = strings.Map(func(r rune) rune {
+		if r < '!' || r > '~' {
+			return '_'
+		}
+		return r
+	}, name)
+	if name == "" {
+		return ":"
+	}
+	return name
+}
