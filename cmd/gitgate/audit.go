@@ -37,7 +37,7 @@ const (
 	maxStrayText    = 512 // bytes
 	// maxStrayEvents bounds the events on one GitSync in a minute; the decision log has
 	// every stray.
-	maxStrayEvents = 20
+	maxStrayEvents = 120
 )
 
 // audit makes what looks for strays in closed namespaces, in one of the replicas.

@@ -131,9 +131,18 @@ func (s *session) reconsider(id objectID, e *entry) {
 	object := map[string]any{"metadata": map[string]any{
 		"name": id.name, "namespace": id.namespace, "uid": string(e.uid), "ownerReferences": e.refs,
 	}}
-	if e.stray == nil || s.explain(id, e, object).Explained {
+	_, held := s.held(id)
+	if e.stray == nil || held || s.explain(id, e, object).Explained {
 		s.judge(id, e, object)
 	}
+}
+
+// held reports whether somebody may change the object for now.
+func (s *session) held(id objectID) (until time.Time, held bool) {
+	if s.cfg.Held == nil {
+		return time.Time{}, false
+	}
+	return s.cfg.Held(id.gvr.GroupResource(), id.namespace, id.name)
 }
 
 // judge decides about an object. The caller holds the mutex.
@@ -201,12 +210,10 @@ func (s *session) unexplained(id objectID, e *entry, x lock.Explanation) {
 // doubt is unexplained with a grace of its own, or that of what is pending. The caller
 // holds the mutex.
 func (s *session) doubt(id objectID, e *entry, x lock.Explanation, wait time.Duration) {
-	if s.cfg.Held != nil {
-		if until, held := s.cfg.Held(id.gvr.GroupResource(), id.namespace, id.name); held {
-			s.explained(id, e)
-			s.queue.AddAfter(id, max(time.Until(until), 0)+settleTime)
-			return
-		}
+	if until, held := s.held(id); held {
+		s.explained(id, e)
+		s.queue.AddAfter(id, max(time.Until(until), 0)+settleTime)
+		return
 	}
 	if e.since.IsZero() {
 		e.since = time.Now()
