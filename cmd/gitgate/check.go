@@ -17,6 +17,7 @@ import (
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/reconcile/outline"
 	"gitgate.dev/gitgate/reconcile/render"
 	"gitgate.dev/gitgate/verify/commit"
 )
@@ -93,7 +94,7 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
 	f.StringArrayVar(&o.keys, "keys", nil, "`FILE` with age identities or armored OpenPGP private keys, to decrypt and check integrity; may be repeated")
 	f.StringArrayVar(&o.schemas, "schemas", nil, "`FILE, DIR or REV:PATH` with CustomResourceDefinitions that the cluster has; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "ask no registry: images that the cache does not prove are undetermined")
-	f.StringVar(&o.cacheDir, "cache-dir", "", "`DIR` to keep signatures of images in between runs; what is read from it is verified again")
+	f.StringVar(&o.cacheDir, "cache-dir", "", "`DIR` to keep between runs: signatures of images, which are verified again, and what files declare that do not differ; $"+cacheKeyVariable+" seals it")
 	f.BoolVar(&o.all, "all", false, "judge every object by the policies, not only those that differ from base")
 	f.StringArrayVarP(&o.outputs, "output", "o", []string{"text"}, "`FORMAT[=FILE]`; may be repeated")
 	f.StringVar(&o.failOn, "fail-on", string(verdict.Undetermined), "the least that fails: deny, undetermined or warn")
@@ -174,7 +175,7 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 	}
 	schemas = slices.Concat(schemas, given)
 	c := &checker{
-		options: o, repo: repo, config: config, schemas: schemas, progress: progressTo(stderr),
+		options: o, repo: repo, config: config, schemas: schemas, given: given, progress: progressTo(stderr), outlines: outlineStore(o.cacheDir),
 		gates: &gates{
 			renders: render.NewCache(renderCacheBytes), system: o.namespace, loopbackHTTP: o.loopbackHTTP,
 			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{},
@@ -196,8 +197,10 @@ type checker struct {
 	repo     *gitRepository
 	config   client.Reader
 	schemas  []map[string]any
+	given    []map[string]any // of these, those that are not our own
 	gates    *gates
 	progress progress
+	outlines outline.Store
 }
 
 // check judges the repository for one GitSync.
@@ -225,7 +228,11 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 		PreviousTree: r.former, JudgedBefore: !c.options.all, Inventory: gate.AsPrevious,
 		Commit: commit.Request{Objects: c.repo.objects, Head: r.head, Base: r.base},
 	}
-	_, v := g.Admit(ctx, req)
+	known, err := c.sketch(in, r)
+	if err != nil {
+		return err
+	}
+	v := c.admit(ctx, g, req, local, known)
 	c.progress.end()
 	if r.note != "" {
 		v = extended(v, verdict.Finding{Stage: verdict.StageCommit, Reason: verdict.NonFastForward, Severity: verdict.Info, Message: r.note})

@@ -62,13 +62,18 @@ type localStage struct {
 	head     []gate.Object
 	previous []gate.Object
 	calls    int
+	narrow   func(fs.FS) fs.FS // what to look at of the head; nil for all
 }
 
 // Render implements [gate.Renderer]. The gate renders the head, and then what is in
 // force.
 func (l *localStage) Render(ctx context.Context, fsys fs.FS) ([]gate.Object, []verdict.Finding) {
+	l.calls++
+	if l.calls == 1 && l.narrow != nil {
+		fsys = l.narrow(fsys)
+	}
 	objects, found := l.Renderer.Render(ctx, fsys)
-	if l.calls++; l.calls == 1 {
+	if l.calls == 1 {
 		l.head = slices.Clone(objects) // the gate pins images in its own
 	} else {
 		l.previous = objects

@@ -48,7 +48,7 @@ func (a *admission) overBudget() []verdict.Finding {
 	commit := a.commit()
 	inventory := min(a.req.Inventory, len(a.objects)+len(a.dropped))
 	if a.req.Inventory == AsPrevious {
-		inventory = len(a.req.Previous)
+		inventory = len(a.req.Previous) + a.req.Elsewhere
 	}
 	budget := max(a.gate.cfg.DeletionBudget(inventory), approvedDeletions(commit.Message))
 	if len(a.dropped) <= budget {

@@ -102,6 +102,11 @@ type Request struct {
 	// Inventory counts the objects that are applied now. [AsPrevious] is as many as
 	// the last applied release declared.
 	Inventory int
+	// Elsewhere counts objects that are declared, now as in the last applied release,
+	// and that are not in the trees to look at, because the caller knows that they are
+	// as they were. They count for the inventory, and nothing is released of what was
+	// not looked at whole.
+	Elsewhere int
 }
 
 // AsPrevious is the inventory where no cluster tells another one.
@@ -254,7 +259,7 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 	}
 	a.end(findings...)
 	v := a.out.Verdict()
-	if !v.Allowed() {
+	if !v.Allowed() || a.req.Elsewhere > 0 {
 		return nil, v
 	}
 	return &Release{candidate: *c}, v
@@ -308,7 +313,7 @@ func (a *admission) render(ctx context.Context) bool {
 	findings = append(findings, a.trespasses(objects, "declare")...)
 	findings = append(findings, a.renderPrevious(ctx)...)
 	a.objects = slices.Clone(objects)
-	a.out.Objects(len(objects))
+	a.out.Objects(len(objects) + a.req.Elsewhere)
 	a.judged = a.gate.memo.next(objects)
 	return a.end(findings...)
 }

@@ -169,6 +169,16 @@ var podImagePatterns = []imagePattern{
 	{"volumes", everyItem, "image", "reference"},
 }
 
+// References lists the images of an object, as far as they can be known.
+func (g *Gate) References(o Object) []string {
+	leaves, _ := g.extractors.images(o)
+	out := make([]string, len(leaves))
+	for i, l := range leaves {
+		out[i] = l.ref
+	}
+	return out
+}
+
 // images lists the image leaves of an object, or says why they cannot be known.
 func (x extractors) images(o Object) ([]imageLeaf, []verdict.Finding) {
 	gvk := o.GroupVersionKind()

@@ -107,3 +107,18 @@ func TestInventoryAsPrevious(t *testing.T) {
 	s.denied(s.push("two", more, "app/a.yaml", "app/b.yaml"), verdict.DeletionBudget)
 	s.allowed(s.push("three", map[string]string{"app/b.yaml": configMap("b", "1")}))
 }
+
+// What was not looked at whole counts for the inventory, and is never released.
+func TestElsewhereIsNotReleased(t *testing.T) {
+	s := newSite(t)
+	head := s.push("one", map[string]string{"app/a.yaml": configMap("a", `"1"`)})
+	req := gate.Request{Commit: commit.Request{Head: head, Objects: s.repo.Objects()}}
+	g := s.open()
+	if release, v := g.Admit(t.Context(), req); release == nil || v.Objects != 1 {
+		t.Fatalf("whole: %s", v.Summary())
+	}
+	req.Elsewhere = 9
+	if release, v := g.Admit(t.Context(), req); release != nil || !v.Allowed() || v.Objects != 10 {
+		t.Errorf("a part of a release was released: %d objects, %s", v.Objects, v.Summary())
+	}
+}

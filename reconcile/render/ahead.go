@@ -66,7 +66,7 @@ func (r *renderer) manifests(name string) (*parsedFile, string, *problem) {
 func candidates(dir string, entries []fs.DirEntry) []string {
 	var names []string
 	for _, e := range entries {
-		if e.Type().IsRegular() && isManifest(e.Name()) && !strings.HasPrefix(e.Name(), ".") {
+		if e.Type().IsRegular() && IsManifest(e.Name()) && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, path.Join(dir, e.Name()))
 		}
 	}

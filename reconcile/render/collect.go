@@ -60,6 +60,12 @@ func newCollector(r *renderer, root string) *collector {
 	}
 }
 
+// IsKustomization reports whether a directory with a file of this name is built by
+// kustomize.
+func IsKustomization(name string) bool {
+	return slices.Contains(konfig.RecognizedKustomizationFileNames(), name)
+}
+
 // kustomizationsIn returns the paths of the kustomization files of a directory,
 // which should be one at most.
 func (r *renderer) kustomizationsIn(dir string) ([]string, *problem) {

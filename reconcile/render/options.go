@@ -37,6 +37,9 @@ type Options struct {
 // it knows the kind at all.
 type ScopeFunc func(schema.GroupVersionKind) (namespaced, known bool)
 
+// MaxObjects is how many objects are rendered at most where no limit is given.
+const MaxObjects = 20_000
+
 // Limits bound what one call of [Render] may read and make. A field that is zero
 // has the default named at it.
 type Limits struct {
@@ -46,7 +49,7 @@ type Limits struct {
 	TotalBytes int
 	// Files counts files read, and entries of directories walked: 50,000.
 	Files int
-	// Objects counts rendered objects: 20,000.
+	// Objects counts rendered objects: [MaxObjects].
 	Objects int
 	// Depth is how deep a document nests: 200.
 	Depth int
@@ -64,7 +67,7 @@ func (l Limits) withDefaults() Limits {
 		FileBytes:  cmp.Or(l.FileBytes, 4<<20),
 		TotalBytes: cmp.Or(l.TotalBytes, 128<<20),
 		Files:      cmp.Or(l.Files, 50_000),
-		Objects:    cmp.Or(l.Objects, 20_000),
+		Objects:    cmp.Or(l.Objects, MaxObjects),
 		Depth:      cmp.Or(l.Depth, 200),
 		Nodes:      cmp.Or(l.Nodes, 500_000),
 		Builds:     cmp.Or(l.Builds, 1_000),

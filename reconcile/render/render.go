@@ -157,7 +157,7 @@ func (r *renderer) entry(name string, mode fs.FileMode) bool {
 	switch {
 	case mode.IsDir():
 		return r.tree(name)
-	case !isManifest(name):
+	case !IsManifest(name):
 		return true
 	}
 	file, _, p := r.manifests(name)
@@ -184,7 +184,9 @@ func source(name string, m manifest, file *parsedFile) gate.Source {
 	return s
 }
 
-func isManifest(name string) bool {
+// IsManifest reports whether a file of this name declares objects. Names that start
+// with a dot are left out before.
+func IsManifest(name string) bool {
 	switch path.Ext(name) {
 	case ".yaml", ".yml", ".json":
 		return true

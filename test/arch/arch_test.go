@@ -64,6 +64,7 @@ var rules = map[string]rule{
 	"reconcile/api/v1alpha1":          {ours: []string{}, never: []string{opa, sops, cosign, goGit}},
 	"reconcile/source":                {ours: []string{}, never: []string{k8s, ctrl, opa}},
 	"reconcile/render":                {ours: append(verifyAndVerdict, "policy/gate"), never: []string{opa, ctrl, sops}},
+	"reconcile/outline":               {ours: append(verifyAndVerdict, "policy/gate", "reconcile/render"), never: []string{opa, ctrl, sops}},
 	"reconcile/apply":                 {ours: append(verifyAndVerdict, "policy/gate", "policy/desired"), never: []string{opa, sops}},
 	"reconcile": {ours: append(verifyAndVerdict, "policy/gate", "policy/desired", "reconcile/api/v1alpha1",
 		"reconcile/source", "reconcile/render", "reconcile/apply"), never: []string{opa, sops, admissions}},

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gitgate.dev/gitgate/policy/gate"
+	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
+	"gitgate.dev/gitgate/reconcile/outline"
+	"gitgate.dev/gitgate/reconcile/render"
+)
+
+// cacheKeyVariable names the environment variable that seals what is kept between
+// runs, for directories that others can write too.
+const cacheKeyVariable = "GITGATE_CACHE_KEY"
+
+// outlineStore is where outlines are kept between runs.
+func outlineStore(dir string) outline.Store {
+	if dir == "" {
+		return outline.Store{}
+	}
+	return outline.Store{Dir: filepath.Join(dir, "outlines"), Key: []byte(os.Getenv(cacheKeyVariable))}
+}
+
+// A sketch is what is known of the trees of one check without reading them whole.
+type sketch struct {
+	store        outline.Store
+	dir          string
+	former, head outline.Tree // nil where there is none
+	depends      []string     // what the outlines depend on, but for the tree
+}
+
+// sketch finds out whether outlines can be used at all. What is not committed has no
+// hashes, and who asks for everything gets it.
+func (c *checker) sketch(in reconcile.Inputs, r *checkedRange) (*sketch, error) {
+	s := &sketch{store: c.outlines, dir: filepath.ToSlash(filepath.Clean("./" + in.Sync.Spec.Path))}
+	s.former, _ = r.former.(outline.Tree)
+	s.head, _ = r.files.(outline.Tree)
+	if s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
+		return nil, nil
+	}
+	depends, err := json.Marshal([]any{
+		buildIdentity(), c.gates.system, in.Sync.Namespace, in.Sync.Spec, in.Trust.Spec, c.given,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.depends = []string{string(depends)}
+	return s, nil
+}
+
+// buildIdentity changes with the program.
+func buildIdentity() string {
+	id := version
+	if path, err := os.Executable(); err == nil {
+		if info, err := os.Stat(path); err == nil {
+			id += fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return id
+}
+
+// admit runs the gate: on what differs, where the rest is known and does not matter,
+// or else on everything.
+func (c *checker) admit(ctx context.Context, g *gate.Gate, req gate.Request, local *localStage, s *sketch) verdict.Verdict {
+	if s != nil && s.former != nil && req.JudgedBefore {
+		if v, ok := s.admit(ctx, g, req, local); ok {
+			return v
+		}
+		local.head, local.previous, local.calls, local.narrow = nil, nil, 0, nil
+	}
+	_, v := g.Admit(ctx, req)
+	if s != nil {
+		s.keep(g, local, v)
+	}
+	return v
+}
+
+// admit judges a view of the head. It returns false where only a look at everything
+// can tell.
+func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, local *localStage) (verdict.Verdict, bool) {
+	none := verdict.Verdict{}
+	name, ok := outline.NameOf(s.former, s.dir, s.depends...)
+	if !ok {
+		return none, false
+	}
+	known := s.store.Load(name)
+	if known == nil {
+		return none, false
+	}
+	before := outline.NewView(known, s.former, s.head)
+	former, found := local.Renderer.Render(ctx, before)
+	if slices.ContainsFunc(found, wantsAll) || known.Objects() > render.MaxObjects/2 {
+		return none, false
+	}
+	var now *outline.View
+	local.narrow = func(fsys fs.FS) fs.FS {
+		tree, ok := fsys.(outline.Tree)
+		if !ok {
+			return fsys
+		}
+		now = outline.NewView(known, tree, s.former)
+		return now
+	}
+	local.previous, req.Previous = former, former
+	req.Elsewhere = known.Objects() - len(former)
+	_, v := g.Admit(ctx, req)
+	if now == nil || now.Whole() || before.Whole() || !passed(v, verdict.StageRender) || known.Clash(former, local.head) ||
+		slices.ContainsFunc(v.Findings, wantsAll) {
+		return none, false
+	}
+	if name, ok := outline.NameOf(s.head, s.dir, s.depends...); ok {
+		s.store.Save(name, known.Then(former, s.about(g, local.head, v)))
+	}
+	return v, true
+}
+
+// wantsAll reports whether a look at everything would find more of the kind: a view
+// shows one object of each image, and a render that fails leaves the rest untold.
+func wantsAll(f verdict.Finding) bool {
+	return f.Stage == verdict.StageImage || f.Stage == verdict.StageRender && f.Severity.Blocks()
+}
+
+func (s *sketch) about(g *gate.Gate, objects []gate.Object, v verdict.Verdict) outline.About {
+	a := outline.About{Dir: s.dir, Objects: objects, Images: g.References}
+	for _, f := range v.Findings {
+		if f.File != "" {
+			a.Remarkable = append(a.Remarkable, f.File)
+		}
+	}
+	return a
+}
+
+// maxRemarks is how many findings an outline takes note of; a tree with more is better
+// looked at whole. It is less than renderers report.
+const maxRemarks = 50
+
+// keep takes the outlines of trees that were looked at whole.
+func (s *sketch) keep(g *gate.Gate, local *localStage, v verdict.Verdict) {
+	if !passed(v, verdict.StageRender) || len(v.Findings) > maxRemarks {
+		return
+	}
+	head := s.about(g, local.head, v)
+	s.save(s.head, head)
+	if s.former == nil || len(local.previous) == 0 {
+		return
+	}
+	former := head
+	former.Objects = local.previous
+	for _, o := range local.previous {
+		// Nobody has said what there is to say about a file that is another one now.
+		if !s.same(o.Source.File) {
+			former.Remarkable = append(former.Remarkable, o.Source.File)
+		}
+	}
+	s.save(s.former, former)
+}
+
+func (s *sketch) same(file string) bool {
+	a, errA := s.former.BlobHash(file)
+	b, errB := s.head.BlobHash(file)
+	return errA == nil && errB == nil && a == b
+}
+
+// save keeps the outline of a tree. That there is none costs time and nothing else.
+func (s *sketch) save(tree outline.Tree, about outline.About) {
+	name, ok := outline.NameOf(tree, s.dir, s.depends...)
+	if !ok {
+		return
+	}
+	if o, err := outline.Of(tree, about); err == nil {
+		s.store.Save(name, o)
+	}
+}
