@@ -26,6 +26,7 @@ type bench struct {
 	dir      string
 	self     string
 	conftest string // empty if it is left out
+	gator    string // likewise
 	runs     int
 
 	large, middle, small, single *site
@@ -52,6 +53,11 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	if !o.without {
 		if b.conftest, err = conftest.Build(ctx, b.Teller); err != nil {
 			return b, fmt.Errorf("building conftest: %w", err)
+		}
+	}
+	if !o.noGator {
+		if b.gator, err = gator.Build(ctx, b.Teller); err != nil {
+			return b, fmt.Errorf("building gator: %w", err)
 		}
 	}
 	if b.dir, err = os.MkdirTemp("", "gitgate-precheck-"); err != nil {
@@ -94,6 +100,9 @@ func (b *bench) writeSites() error {
 			return err
 		}
 	}
+	if err := all.writeForGator(b.gatorRules()); err != nil {
+		return err
+	}
 	for _, s := range []struct {
 		site    **site
 		objects int
@@ -128,7 +137,7 @@ type step struct {
 // order lists a step's programs, in turn forwards and backwards.
 func (s *step) order(round int) []column {
 	var out []column
-	for _, c := range []column{gitgateColumn, conftestColumn, queryColumn, hashColumn, otherColumn} {
+	for _, c := range []column{gitgateColumn, conftestColumn, gatorColumn, queryColumn, hashColumn, otherColumn} {
 		if s.programs[c] != nil {
 			out = append(out, c)
 		}

@@ -1,5 +1,6 @@
-// Command precheck measures gitgate before the merge beside conftest, and beside
-// what nobody can beat: whole processes, in one run, as ratios.
+// Command precheck measures gitgate before the merge beside conftest, beside gator
+// of Gatekeeper, and beside what nobody can beat: whole processes, in one run, as
+// ratios.
 //
 //	go run ./test/bench/precheck -gitgate bin/gitgate
 //
@@ -22,14 +23,14 @@
 //
 // # The rules
 //
-// They are forty, the same text for both: only input. is called input.object. for
-// gitgate. All are called deny, which is what conftest is fastest with, for it asks
+// They are forty, the same text for all: only input. is called input.object. for
+// gitgate and input.review.object. for gator, where deny is violation. All are called deny, which is what conftest is fastest with, for it asks
 // once for every name. What is denied is compared: when programs do not deny the
 // same objects in the same words there is no table.
 //
 // # What is compared
 //
-// conftest evaluates rules. gitgate check verifies signatures, renders, holds objects
+// conftest and gator evaluate rules. gitgate check verifies signatures, renders, holds objects
 // to the schemas of Kubernetes, looks for images and secrets, and evaluates the same
 // rules.
 //

@@ -22,7 +22,8 @@ type options struct {
 	objects int
 	rounds  int
 	quick   bool
-	without bool
+	without bool // conftest
+	noGator bool
 	output  string
 	write   string
 	check   bool
@@ -64,8 +65,9 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.gitgate, "gitgate", "bin/gitgate", "`file` of the gitgate to measure")
 	f.IntVar(&o.objects, "objects", 10_000, "objects of the large repository; the others have a tenth and a hundredth")
 	f.IntVar(&o.rounds, "rounds", 5, "rounds of each comparison")
-	f.BoolVar(&o.quick, "quick", false, "see that everything runs, in seconds and without conftest; the figures mean little")
+	f.BoolVar(&o.quick, "quick", false, "see that everything runs, in seconds and without peers; the figures mean little")
 	f.BoolVar(&o.without, "without-conftest", false, "leave conftest out")
+	f.BoolVar(&o.noGator, "without-gator", false, "leave gator out")
 	f.StringVar(&o.output, "o", "text", "text or json")
 	f.StringVar(&o.write, "write", "", "replace the table in this Markdown `file`, between the precheck markers")
 	f.BoolVar(&o.check, "check", false, "fail when a goal is missed")
@@ -75,7 +77,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if o.quick {
-		o.objects, o.rounds, o.without = 500, 1, true
+		o.objects, o.rounds, o.without, o.noGator = 500, 1, true, true
 	}
 	switch {
 	case f.NArg() > 0:

@@ -15,6 +15,7 @@ type column string
 const (
 	gitgateColumn  column = "gitgate"
 	conftestColumn column = "conftest"
+	gatorColumn    column = "gator"
 	queryColumn    column = "bareQuery"
 	hashColumn     column = "bareHash"
 	// otherColumn is gitgate again, on what it is held against.
@@ -50,6 +51,7 @@ func (b *bench) plan() ([]*step, error) {
 		{name: eval, programs: map[column]func() (program, error){
 			gitgateColumn:  fixed(b.policyEval(b.middle, sameName)),
 			conftestColumn: fixed(b.conftestTest(b.middle, b.conftestRules(sameName))),
+			gatorColumn:    fixed(b.gatorTest(b.middle)),
 		}},
 		{name: manyNames, programs: map[column]func() (program, error){
 			gitgateColumn:  fixed(b.gitgateCheck(b.middle, ownNames, all...)),
@@ -76,6 +78,9 @@ func (b *bench) plan() ([]*step, error) {
 		s.usages = map[column][]measure.Usage{}
 		if b.conftest == "" {
 			delete(s.programs, conftestColumn)
+		}
+		if b.gator == "" {
+			delete(s.programs, gatorColumn)
 		}
 	}
 	return steps, nil

@@ -147,7 +147,7 @@ func TestFlags(t *testing.T) {
 		})
 	}
 	o, err := parse([]string{"-quick"}, io.Discard)
-	if err != nil || !o.without || o.rounds != 1 || !filepath.IsAbs(o.gitgate) {
+	if err != nil || !o.without || !o.noGator || o.rounds != 1 || !filepath.IsAbs(o.gitgate) {
 		t.Errorf("parse(-quick) = %+v, %v", o, err)
 	}
 }

@@ -13,32 +13,49 @@ type row struct {
 	Unit      string         `json:"unit"`
 	Gitgate   measure.Series `json:"gitgate"`
 	Conftest  measure.Series `json:"conftest,omitempty"`
+	Gator     measure.Series `json:"gator,omitempty"` // in the place of conftest
 	Floor     measure.Series `json:"floor,omitempty"`
 	FloorName string         `json:"floorName,omitempty"`
-	// Ratio is conftest's value over gitgate's, or gitgate's over the floor's where
-	// conftest has none: the median over the rounds.
+	// Ratio is the peer's value over gitgate's, or gitgate's over the floor's where
+	// there is no peer: the median over the rounds.
 	Ratio float64 `json:"ratio,omitempty"`
 	Goal  string  `json:"goal,omitempty"`
 	Met   *bool   `json:"met,omitempty"`
+}
+
+// peer is what gitgate is compared with.
+func (r row) peer() measure.Series {
+	if len(r.Gator) > 0 {
+		return r.Gator
+	}
+	return r.Conftest
+}
+
+// peerCell is the cell of the peer.
+func (r row) peerCell() string {
+	if len(r.Gator) > 0 {
+		return r.Gator.Format(r.Unit) + ", gator"
+	}
+	return r.Conftest.Format(r.Unit)
 }
 
 // compare fills in the ratio.
 func (r row) compare() row {
 	switch {
 	case len(r.Gitgate) == 0:
-	case len(r.Conftest) > 0:
-		r.Ratio = r.Conftest.Per(r.Gitgate).Median()
+	case len(r.peer()) > 0:
+		r.Ratio = r.peer().Per(r.Gitgate).Median()
 	case len(r.Floor) > 0:
 		r.Ratio = r.Gitgate.Per(r.Floor).Median()
 	}
 	return r
 }
 
-// faster asks for conftest's value to be at least goal times gitgate's.
+// faster asks for the peer's value to be at least goal times gitgate's.
 func (r row) faster(goal float64) row {
 	r.Goal = "≥ " + measure.Number(goal) + "× less"
-	if len(r.Conftest) > 0 && len(r.Gitgate) > 0 {
-		r.judge(r.Conftest.Per(r.Gitgate).Median() >= goal)
+	if len(r.peer()) > 0 && len(r.Gitgate) > 0 {
+		r.judge(r.peer().Per(r.Gitgate).Median() >= goal)
 	}
 	return r
 }
@@ -66,9 +83,9 @@ func (r row) ratio() string {
 	switch {
 	case r.Ratio == 0:
 		return ""
-	case len(r.Conftest) > 0 && r.Ratio >= 1:
+	case len(r.peer()) > 0 && r.Ratio >= 1:
 		return measure.Number(r.Ratio) + "× less"
-	case len(r.Conftest) > 0:
+	case len(r.peer()) > 0:
 		return measure.Number(1/r.Ratio) + "× more"
 	}
 	return measure.Number(r.Ratio) + "× the floor"
@@ -180,6 +197,12 @@ func (b *bench) rows(steps map[string]*step) []row {
 	for _, q := range []quantity{processor, peak} {
 		rows = append(rows, steps[eval].row("`policy eval`, "+on, q))
 	}
+	for _, q := range []quantity{wall, processor, peak} {
+		r := steps[eval].row("`policy eval`, "+on+", beside gator", q)
+		r.Conftest, r.Gator = nil, steps[eval].series(gatorColumn, q)
+		rows = append(rows, r)
+	}
+	rows[len(rows)-3] = rows[len(rows)-3].faster(8)
 	return append(rows, steps[manyNames].row("Cold, "+on+", "+manyNames, wall), steps[manyNames].row("Cold, "+on+", "+manyNames, processor))
 }
 
@@ -207,7 +230,7 @@ func (r *report) markdown() string {
 			floor += ", " + w.FloorName
 		}
 		fmt.Fprintf(&b, "| %s |\n", strings.Join([]string{
-			w.Name, w.Gitgate.Format(w.Unit), w.Conftest.Format(w.Unit), floor, w.ratio(), w.Goal, measure.Verdict(w.Goal, w.Met),
+			w.Name, w.Gitgate.Format(w.Unit), w.peerCell(), floor, w.ratio(), w.Goal, measure.Verdict(w.Goal, w.Met),
 		}, " | "))
 	}
 	return b.String()

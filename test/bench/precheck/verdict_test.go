@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 
 	"gitgate.dev/gitgate/policy"
@@ -63,6 +64,21 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// gator gets them too: each once, as violation.
+func TestRulesForGator(t *testing.T) {
+	rules, err := allRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := rules.forGator()
+	if n := strings.Count(text, "\nviolation contains {\"msg\": "); n != 40 || strings.Contains(text, "deny") || strings.Count(text, "package") != 1 {
+		t.Errorf("%d rules, want 40, in\n%s", n, text)
+	}
+	if _, err := ast.ParseModuleWithOpts("rules.rego", text, ast.ParserOptions{RegoVersion: ast.RegoV1}); err != nil {
+		t.Error(err)
+	}
+}
+
 // gitgate takes the rules, and their text is the same but for the input.
 func TestRulesForGitgate(t *testing.T) {
 	rules, err := allRules()
@@ -90,6 +106,7 @@ func TestReadVerdicts(t *testing.T) {
 		"Check":    {readCheck, `{"items":[{"verdict":{"findings":[` + denied + `]}}]}`},
 		"Eval":     {readEval, `{"findings":[` + denied + `]}`},
 		"Conftest": {readConftest, `[{"filename":"x","successes":3},{"filename":"y","failures":[{"msg":"a b: c"}]}]`},
+		"Gator":    {readGator, `[{"msg":"a b: c","constraint":{},"violatingObject":{}}]`},
 		"Floor":    {readFloor, `["a b: c"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
