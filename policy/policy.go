@@ -155,12 +155,22 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 	return newEngine(compiled, opts), nil
 }
 
-// ReadSet reads the modules and the data of a set from the files below the roots
-// in fsys; "." is all of it. A data.json at a root, or in a directory below it,
-// becomes data at the path of that directory. Hidden files and directories are
-// left out. Other fields of the set are the caller's.
+// ReadSet reads the modules and the data of a set in [FormatGitgate] from the files
+// below the roots in fsys; "." is all of it. A data.json at a root, or in a directory
+// below it, becomes data at the path of that directory. Hidden files and directories
+// are left out. Other fields of the set are the caller's.
 func ReadSet(name string, fsys fs.FS, roots ...string) (Set, error) {
-	r := setReader{fsys: fsys, set: Set{Name: name, Modules: map[string]string{}}}
+	return ReadSetAs(FormatGitgate, name, fsys, roots...)
+}
+
+// ReadSetAs reads a set of any format. In [FormatConftest] every JSON and YAML file is
+// data at the path of its directory, as of conftest's --data; in [FormatGatekeeper]
+// it holds templates and constraints.
+func ReadSetAs(format Format, name string, fsys fs.FS, roots ...string) (Set, error) {
+	r := setReader{fsys: fsys, set: Set{Name: name, Format: format, Modules: map[string]string{}}}
+	if format == FormatGatekeeper {
+		r.set.Manifests = map[string]string{}
+	}
 	for _, root := range roots {
 		if err := r.read(root); err != nil {
 			return Set{}, &LoadError{Problems: []Problem{{Set: name, File: root, Message: err.Error()}}}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -33,13 +34,21 @@ func (r *setReader) read(root string) error {
 			return nil
 		case d.IsDir():
 			return nil
+		case r.set.Format == FormatGatekeeper:
+			if isDataFile(name) {
+				raw, err := r.file(file)
+				if err != nil {
+					return err
+				}
+				r.set.Manifests[file] = string(raw)
+			}
 		case path.Ext(name) == ".rego":
 			src, err := r.file(file)
 			if err != nil {
 				return err
 			}
 			r.set.Modules[file] = string(src)
-		case name == "data.json":
+		case name == "data.json", r.set.Format == FormatConftest && isDataFile(name):
 			return r.data(root, file)
 		case name == "data.yaml" || name == "data.yml":
 			return fmt.Errorf("%s: data is read from data.json: convert it", file)
@@ -70,14 +79,9 @@ func (r *setReader) data(root, file string) error {
 	if err != nil {
 		return err
 	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	var doc map[string]any
-	if err := dec.Decode(&doc); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: more than one JSON document", file)
+	doc, err := dataOf(file, raw)
+	if err != nil {
+		return err
 	}
 	if r.set.Data == nil {
 		r.set.Data = map[string]any{}
@@ -108,4 +112,76 @@ func (r *setReader) data(root, file string) error {
 		at[k] = v
 	}
 	return nil
+}
+
+func isDataFile(name string) bool {
+	return slices.Contains([]string{".json", ".yaml", ".yml"}, path.Ext(name))
+}
+
+// dataOf reads a data file.
+func dataOf(file string, raw []byte) (map[string]any, error) {
+	if path.Ext(file) != ".json" {
+		docs, err := readYAML(string(raw))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		if len(docs) == 0 {
+			return nil, nil
+		}
+		doc, ok := docs[0].value.(map[string]any)
+		if !ok || len(docs) > 1 {
+			return nil, fmt.Errorf("%s: data must be one object", file)
+		}
+		return doc, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	var doc map[string]any
+	if err := dec.Decode(&doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: more than one JSON document", file)
+	}
+	return doc, nil
+}
+
+// AddFile adds a file to a set as its format has it, and reports whether it has a use
+// for it. What ends in .rego is a module; data.json and data.yaml, and in
+// [FormatConftest] all JSON and YAML, are data at the root; in [FormatGatekeeper] it
+// holds templates and constraints. Dir goes before the name in messages.
+func (s *Set) AddFile(dir, name, content string) (used bool, err error) {
+	file := path.Join(dir, name)
+	switch {
+	case s.Format == FormatGatekeeper:
+		if !isDataFile(name) {
+			return false, nil
+		}
+		if s.Manifests == nil {
+			s.Manifests = map[string]string{}
+		}
+		s.Manifests[file] = content
+	case path.Ext(name) == ".rego":
+		if s.Modules == nil {
+			s.Modules = map[string]string{}
+		}
+		s.Modules[file] = content
+	case s.Format == FormatConftest && isDataFile(name), name == "data.json", name == "data.yaml":
+		doc, err := dataOf(file, []byte(content))
+		if err != nil {
+			return false, err
+		}
+		for key, value := range doc {
+			if _, taken := s.Data[key]; taken {
+				return false, fmt.Errorf("%s: data at %q has a value already", file, key)
+			}
+			if s.Data == nil {
+				s.Data = map[string]any{}
+			}
+			s.Data[key] = value
+		}
+	default:
+		return false, nil
+	}
+	return true, nil
 }

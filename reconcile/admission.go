@@ -67,7 +67,7 @@ func (a *AdmissionRules) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Re
 		p := PolicyInput{Set: s.DeepCopy()}
 		if err := r.policyModules(ctx, &p); err != nil {
 			bad = append(bad, fmt.Errorf("PolicySet %s: %w", s.Name, err))
-			p.Modules = map[string]string{"unreadable.rego": err.Error()} // compiles to nothing
+			p.Modules = map[string]string{"unreadable.rego": err.Error(), "unreadable.yaml": err.Error()} // no format takes them
 		}
 		if s.Spec.Source.ConfigMapRef != nil {
 			again.RequeueAfter = modulesInterval // ConfigMaps are not watched

@@ -33,7 +33,7 @@ type Inputs struct {
 // A PolicyInput is a PolicySet and the modules that it refers to.
 type PolicyInput struct {
 	Set *v1alpha1.PolicySet
-	// Modules are the Rego modules of its ConfigMap by file name.
+	// Modules are the files of its ConfigMap by name.
 	Modules map[string]string
 }
 

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"strings"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,6 +24,7 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 	set := policy.Set{
 		Name: in.Set.Name, Modules: map[string]string{},
 		Enforcement: policy.Enforcement(spec.Enforcement), Match: policyMatch(spec.Match),
+		Format: policy.Format(spec.Format), RegoVersion: policy.RegoVersion(spec.RegoVersion),
 	}
 	for _, name := range spec.Source.Library {
 		pack, err := policies.Pack(name)
@@ -42,13 +43,8 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 		}
 		set.Data = mergedData(set.Data, read.Data)
 	}
-	for file, module := range spec.Source.Inline {
-		set.Modules["inline/"+file] = module
-	}
-	for file, module := range in.Modules {
-		if strings.HasSuffix(file, ".rego") {
-			set.Modules["configmap/"+file] = module
-		}
+	if err := addFiles(&set, spec.Source.Inline, in.Modules); err != nil {
+		return set, fmt.Errorf("PolicySet %s: %w", in.Set.Name, err)
 	}
 	if spec.Parameters != nil {
 		if err := json.Unmarshal(spec.Parameters.Raw, &set.Parameters); err != nil {
@@ -56,6 +52,30 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 		}
 	}
 	return set, nil
+}
+
+// addFiles adds the files of a PolicySet and of its ConfigMap. What has a name of no
+// use is an error in the former and is left out of the latter, but for modules that
+// bear any name.
+func addFiles(set *policy.Set, inline, configMap map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(inline)) {
+		used, err := set.AddFile("inline", name, inline[name])
+		switch {
+		case err != nil:
+			return fmt.Errorf("spec.source.%w", err)
+		case used:
+		case set.Format == policy.FormatGatekeeper:
+			return fmt.Errorf("spec.source.inline: %s: a file with templates or constraints must end in .yaml, .yml or .json", name)
+		default:
+			set.Modules["inline/"+name] = inline[name]
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(configMap)) {
+		if _, err := set.AddFile("configmap", name, configMap[name]); err != nil {
+			return fmt.Errorf("spec.source.configMapRef: %w", err)
+		}
+	}
+	return nil
 }
 
 // mergedData keeps what the packs of one set bring; packs use names of their own.

@@ -217,6 +217,7 @@ func (g *gates) repaired(ctx context.Context, sets []reconcile.PolicyInput) []re
 		}
 		broken := p.Set.DeepCopy()
 		broken.UID, broken.Spec.Parameters = "", nil // not to be taken for a good version
+		broken.Spec.Format, broken.Spec.RegoVersion = "", ""
 		broken.Spec.Source = v1alpha1.PolicySource{Inline: map[string]string{"broken.rego": fmt.Sprintf(
 			"package broken\n\ndeny contains %q\n", "the rules of PolicySet "+p.Set.Name+" do not compile, and nothing that they select is let pass: see its status")}}
 		out[i] = reconcile.PolicyInput{Set: broken}

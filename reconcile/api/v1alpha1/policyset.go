@@ -37,10 +37,26 @@ type PolicySetList struct {
 }
 
 // PolicySetSpec holds rules and says how they are used.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Gatekeeper' || (!has(self.parameters) && !has(self.regoVersion) && !has(self.source.library))",message="of the format Gatekeeper, parameters are in the constraints and regoVersion in the templates, and the library is of another format"
+// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Conftest' || !has(self.source.library)",message="the library is not of the format Conftest"
+// +kubebuilder:validation:XValidation:rule="!has(self.regoVersion) || self.regoVersion == 'v1' || !has(self.source.library)",message="the library is written in Rego v1: use two PolicySets"
 type PolicySetSpec struct {
 	// Source of the rules.
 	// +required
 	Source PolicySource `json:"source"`
+	// Format says what the rules were written for: Gitgate, whose input is
+	// documented with the library; Conftest, where the object itself is the input; or
+	// Gatekeeper, whose ConstraintTemplates and constraints are taken as they are.
+	// +kubebuilder:validation:Enum=Gitgate;Conftest;Gatekeeper
+	// +kubebuilder:default=Gitgate
+	// +optional
+	Format string `json:"format,omitempty"`
+	// RegoVersion is the dialect of inline and ConfigMap modules, v1 unless it says
+	// v0. Templates of Gatekeeper say theirs themselves.
+	// +kubebuilder:validation:Enum=v0;v1
+	// +optional
+	RegoVersion string `json:"regoVersion,omitempty"`
 	// Enforcement is what a denial means: Deny refuses the revision, Warn shows
 	// it in the verdict, Audit notes it there as information.
 	// +kubebuilder:validation:Enum=Deny;Warn;Audit
@@ -71,13 +87,16 @@ type PolicySource struct {
 	// +listType=set
 	// +optional
 	Library []string `json:"library,omitempty"`
-	// Inline holds Rego modules by file name.
+	// Inline holds files by name. In the formats Gitgate and Conftest what ends in
+	// .rego is a module; data.json and data.yaml, and in the format Conftest every
+	// file that ends in .json, .yaml or .yml, are data. In the format Gatekeeper the
+	// files are YAML.
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
 	// +optional
 	Inline map[string]string `json:"inline,omitempty"`
-	// ConfigMapRef names a ConfigMap in gitgate's own namespace: every entry that
-	// ends in .rego is a module.
+	// ConfigMapRef names a ConfigMap in gitgate's own namespace. Its entries are
+	// files, as those of inline; others than those are left out.
 	// +optional
 	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
 }
