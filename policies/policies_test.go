@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/loader"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
 
@@ -73,9 +75,23 @@ func runRego(t *testing.T, mods map[string]*ast.Module, coverage *cover.Cover) i
 	return ran
 }
 
-// TestRego runs the tests of the library, which must reach every line of it.
+// loaded reads a directory as `opa test` does: every file of a type that it knows.
+func loaded(t *testing.T, dirs ...string) *loader.Result {
+	t.Helper()
+	result, err := loader.NewFileLoader().WithProcessAnnotation(true).All(dirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Documents) > 0 {
+		t.Errorf("%v: files that are no rules would become data: %v", dirs, slices.Collect(maps.Keys(result.Documents)))
+	}
+	return result
+}
+
+// TestRego runs the tests of the library as `opa test policies/` does. They must
+// reach every line of it.
 func TestRego(t *testing.T) {
-	mods := modules(t)
+	mods := loaded(t, ".").ParsedModules()
 	coverage := cover.New()
 	if runRego(t, mods, coverage) == 0 {
 		t.Error("the library has no tests")
@@ -86,6 +102,63 @@ func TestRego(t *testing.T) {
 			for _, r := range f.NotCovered {
 				t.Errorf("%s:%d-%d: no test reaches these lines", file, r.Start.Row, r.End.Row)
 			}
+		}
+	}
+}
+
+// TestPacksAlone runs the tests of each pack with nothing beside it but what it
+// includes, as somebody does who copies its directories.
+func TestPacksAlone(t *testing.T) {
+	for _, name := range policies.Packs() {
+		fsys, err := policies.Pack(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries, err := fs.ReadDir(fsys, ".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var dirs []string
+		for _, e := range entries {
+			dirs = append(dirs, e.Name())
+		}
+		result := loaded(t, dirs...)
+		if ran := runRego(t, result.ParsedModules(), nil); ran < 5 {
+			t.Errorf("%s: %d tests ran", name, ran)
+		}
+	}
+}
+
+// conftestName is what conftest takes for a rule that speaks.
+var conftestName = regexp.MustCompile(`^(deny|violation|warn)(_[a-zA-Z0-9]+)*$`)
+
+// TestConftest wants every rule that speaks to gitgate to speak to conftest, and
+// the other way round.
+func TestConftest(t *testing.T) {
+	for file, mod := range modules(t) {
+		if strings.HasSuffix(file, "_test.rego") {
+			continue
+		}
+		for _, rule := range mod.Rules {
+			name := rule.Head.Name.String()
+			if entryName.MatchString(name) != conftestName.MatchString(name) {
+				t.Errorf("%s: %s is a rule that speaks to one of gitgate and conftest only", rule.Loc(), name)
+			}
+		}
+	}
+}
+
+// TestFS wants the binary to hold the files that the directory holds.
+func TestFS(t *testing.T) {
+	have := modules(t)
+	for file := range loaded(t, ".").Modules {
+		if _, ok := have[file]; !ok && !strings.HasPrefix(file, "conftest/") {
+			t.Errorf("%s is not in the binary", file)
+		}
+	}
+	for _, name := range policies.Packs() {
+		if _, err := fs.Stat(policies.FS, name); err != nil {
+			t.Errorf("pack %s has no directory of its name", name)
 		}
 	}
 }

@@ -61,7 +61,8 @@ claimed[path] := host if {
 	path := sprintf("spec.hostnames[%d]", [i])
 }
 
-claimed["spec.hostnames"] := "" if {
+claimed[path] := "" if {
+	path := "spec.hostnames"
 	is_route
 	not has_hostnames
 }

@@ -69,12 +69,14 @@ malformed[path] := "a list" if {
 	path := sprintf("spec.%s[%v].%s", [field, i, inner])
 }
 
-malformed["spec"] := "an object" if {
+malformed[path] := "an object" if {
+	path := "spec"
 	value := input.object.spec
 	not type_name(value) in {"object", "null"}
 }
 
-malformed["metadata.annotations"] := "an object" if {
+malformed[path] := "an object" if {
+	path := "metadata.annotations"
 	value := input.object.metadata.annotations
 	not type_name(value) in {"object", "null"}
 }

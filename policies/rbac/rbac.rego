@@ -76,7 +76,8 @@ malformed[path] := "a text" if {
 	path := sprintf("subjects[%v].%s", [i, field])
 }
 
-malformed["roleRef.name"] := "a text" if {
+malformed[path] := "a text" if {
+	path := "roleRef.name"
 	is_binding
 	not named(input.object.roleRef.name)
 }
