@@ -49,6 +49,7 @@ type installation struct {
 	replicas       []*lab.Webhook
 	web            registry.Image // signed, in the release
 	releases       int
+	planted        int // objects that were written into etcd
 
 	// Those who attack.
 	alice      *caller // cluster-admin
