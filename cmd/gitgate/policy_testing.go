@@ -35,7 +35,9 @@ directory is a set of its own. Tests are
     that reach the network fail. Rules named todo_test_… are skipped;
   - YAML of apiVersion test.gitgate.dev/v1alpha1 and kind PolicyTest: objects, what is
     known about the change, and the findings that are expected. The engine of the
-    cluster judges them.
+    cluster judges them;
+  - YAML of apiVersion test.gatekeeper.sh/v1alpha1 and kind Suite, as gator verify runs
+    it: a template, a constraint, objects and assertions. Expansions are not supported.
 
 A test that asserts nothing fails: one that only assigns, prints or states
 constants, or that reads no rule of a policy. It is an error if no test is found.

@@ -56,7 +56,7 @@ func TestPolicyTest(t *testing.T) {
 			args: []string{"tests", "-v"}, stdout: "tests/a.test.yaml:6: PASS t.c\nPASS: 1 passed\n",
 		},
 		"Pack":      {reason: "The library's packs bring their tests.", args: []string{"--pack", "pod-security-restricted", "--run", "test_good_passes$"}, stdout: "PASS: 1 passed\n"},
-		"NoTests":   {reason: "Nothing was tested.", args: []string{"."}, code: 2, stderr: "gitgate: no tests found in .: rules named test_… in files named *_test.rego are tests, and YAML of kind PolicyTest\n"},
+		"NoTests":   {reason: "Nothing was tested.", args: []string{"."}, code: 2, stderr: "gitgate: no tests found in .: rules named test_… in files named *_test.rego are tests, and YAML of kind PolicyTest or Suite\n"},
 		"Output":    {reason: "A mistyped format is told.", args: []string{"-o", "xml"}, code: 2, stderr: "gitgate: -o xml: use one of text, json, junit\n"},
 		"Regexp":    {reason: "So is a mistyped filter.", args: []string{"--run", "("}, code: 2, stderr: "gitgate: --run: error parsing regexp: missing closing ): `(`\n"},
 		"BadFloor":  {reason: "So is a threshold that cannot be.", args: []string{"--threshold", "101"}, code: 2, stderr: "gitgate: --threshold 101: want a percentage from 0 to 100\n"},

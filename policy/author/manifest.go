@@ -168,8 +168,8 @@ func within(dir, name string) (string, error) {
 	return file, nil
 }
 
-// manifestMark is what every manifest of a test holds.
-var manifestMark = []byte(testGroup)
+// What every manifest of a test, and every suite of Gatekeeper, holds.
+var manifestMark, suiteMark = []byte(testGroup), []byte(suiteGroup)
 
 // runManifests runs the manifests of a source.
 func (s Source) runManifests(ctx context.Context, o Options, reached *cover.Cover) ([]Result, error) {
@@ -197,13 +197,13 @@ func (s Source) runManifests(ctx context.Context, o Options, reached *cover.Cove
 }
 
 func (s Source) runFile(ctx context.Context, file string, raw []byte, o Options, reached *cover.Cover) ([]Result, error) {
-	if !bytes.Contains(raw, manifestMark) {
+	if !bytes.Contains(raw, manifestMark) && !bytes.Contains(raw, suiteMark) {
 		if name := path.Base(file); strings.HasSuffix(name, ".test.yaml") || strings.HasSuffix(name, ".test.yml") {
 			return nil, fmt.Errorf("%s: a file of this name is a test: give it apiVersion %s and kind %s", s.show(file), TestAPIVersion, TestKind)
 		}
 		return nil, nil
 	}
-	docs, err := documents(raw)
+	docs, err := converter{words: bytes.Contains(raw, suiteMark)}.documents(raw)
 	if err != nil {
 		return nil, s.at(file, err)
 	}
@@ -211,10 +211,13 @@ func (s Source) runFile(ctx context.Context, file string, raw []byte, o Options,
 	for _, doc := range docs {
 		object, _ := doc.value.(map[string]any)
 		version, _ := object["apiVersion"].(string)
-		if !strings.HasPrefix(version, testGroup) {
-			continue
+		var results []Result
+		switch {
+		case strings.HasPrefix(version, testGroup):
+			results, err = s.runDocument(ctx, file, doc, o, reached)
+		case strings.HasPrefix(version, suiteGroup):
+			results, err = s.runSuite(ctx, file, doc, o)
 		}
-		results, err := s.runDocument(ctx, file, doc, o, reached)
 		if err != nil {
 			return nil, s.at(file, err)
 		}

@@ -88,7 +88,7 @@ type Options struct {
 var ErrNoTests = errors.New("no tests found")
 
 // Run runs the tests of the sources, each on its own: those of *_test.rego files,
-// and the manifests of kind PolicyTest. It fails where something cannot be read or
+// the manifests of kind PolicyTest, and the suites of Gatekeeper. It fails where something cannot be read or
 // does not compile, and with [ErrNoTests]. Tests that fail are in the report.
 func Run(ctx context.Context, sources []Source, o Options) (Report, error) {
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
@@ -123,7 +123,7 @@ func noTests(sources []Source, o Options, skipped int) error {
 	case o.Run != nil:
 		return fmt.Errorf("%w in %s whose name matches %q", ErrNoTests, in, o.Run)
 	}
-	return fmt.Errorf("%w in %s: rules named test_… in files named *_test.rego are tests, and YAML of kind PolicyTest", ErrNoTests, in)
+	return fmt.Errorf("%w in %s: rules named test_… in files named *_test.rego are tests, and YAML of kind PolicyTest or Suite", ErrNoTests, in)
 }
 
 func runSource(ctx context.Context, s Source, o Options, covers *coverages) ([]Result, error) {

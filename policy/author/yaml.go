@@ -49,7 +49,9 @@ type document struct {
 
 // documents reads a file up to the first document that is broken; documents that
 // are empty are left out. The error is a [*SyntaxError].
-func documents(raw []byte) ([]document, error) {
+func documents(raw []byte) ([]document, error) { return converter{}.documents(raw) }
+
+func (settings converter) documents(raw []byte) ([]document, error) {
 	switch {
 	case len(raw) > MaxFileBytes:
 		return nil, &SyntaxError{verdict.LimitExceeded, 0, fmt.Sprintf("the file is larger than %d MiB", MaxFileBytes>>20)}
@@ -78,7 +80,7 @@ func documents(raw []byte) ([]document, error) {
 		if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 			continue // nothing between two separators
 		}
-		var c converter
+		c := settings
 		value, err := c.value(root, 0)
 		if err != nil {
 			return out, err

@@ -13,7 +13,12 @@ import (
 
 // A converter turns YAML into what encoding/json writes, and refuses whatever
 // readers of YAML understand in different ways.
-type converter struct{ nodes int }
+type converter struct {
+	nodes int
+	// words takes yes and no for the strings that they are in YAML 1.2: Gatekeeper's
+	// suites are written with them.
+	words bool
+}
 
 func (c *converter) value(n *yaml.Node, depth int) (any, error) {
 	if c.nodes++; c.nodes > maxNodes {
@@ -38,6 +43,9 @@ func (c *converter) value(n *yaml.Node, depth int) (any, error) {
 	case yaml.AliasNode:
 		return c.value(n.Alias, depth+1)
 	case yaml.ScalarNode:
+		if c.words && n.ShortTag() == "!!str" {
+			return n.Value, nil
+		}
 		return scalar(n)
 	}
 	return nil, invalid(n, "not a YAML value")
