@@ -22,13 +22,13 @@ type policySets struct {
 func (o *policySets) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.packs, "pack", nil, "`NAME` of a pack of the library: "+strings.Join(policies.Packs(), ", ")+"; may be repeated")
-	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json; each is a set of its own; may be repeated")
+	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json, or with templates and constraints; each is a set of its own; may be repeated")
 	f.StringVar(&o.parameters, "parameters", "", "YAML or JSON `FILE` that becomes input.parameters")
-	f.StringVar(&o.format, "format", string(policy.FormatGitgate), "input and rule names that the --policy directories expect: Gitgate or Conftest")
+	f.StringVar(&o.format, "format", string(policy.FormatGitgate), "input and rule names that the --policy directories expect: Gitgate, Conftest or Gatekeeper")
 	f.StringVar(&o.regoVersion, "rego-version", string(policy.RegoV1), "dialect of the --policy directories: v1 or v0")
 	// These fail for flags that do not exist alone.
 	_ = cmd.RegisterFlagCompletionFunc("pack", cobra.FixedCompletions(policies.Packs(), cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{string(policy.FormatGitgate), string(policy.FormatConftest)}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{string(policy.FormatGitgate), string(policy.FormatConftest), string(policy.FormatGatekeeper)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("rego-version", cobra.FixedCompletions([]string{"v1", "v0"}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("policy")
 	_ = cmd.MarkFlagFilename("parameters", "yaml", "yml", "json")
@@ -57,11 +57,13 @@ func (o *policySets) read() ([]policy.Set, error) {
 		} else if !info.IsDir() {
 			return nil, fmt.Errorf("--policy %s: not a directory", dir)
 		}
-		set, err := policy.ReadSet(setName(dir), os.DirFS(dir), ".")
+		set, err := policy.ReadSetAs(policy.Format(o.format), setName(dir), os.DirFS(dir), ".")
 		if err != nil {
 			return nil, err
 		}
-		set.RegoVersion, set.Format = policy.RegoVersion(o.regoVersion), policy.Format(o.format)
+		if set.Format != policy.FormatGatekeeper { // templates say theirs
+			set.RegoVersion = policy.RegoVersion(o.regoVersion)
+		}
 		sets = append(sets, set)
 	}
 	if o.parameters == "" {
