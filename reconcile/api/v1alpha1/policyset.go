@@ -38,7 +38,7 @@ type PolicySetList struct {
 
 // PolicySetSpec holds rules and says how they are used.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Gatekeeper' || (!has(self.parameters) && !has(self.regoVersion) && !has(self.source.library))",message="of the format Gatekeeper, parameters are in the constraints and regoVersion in the templates, and the library is of another format"
+// +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Gatekeeper' || (!has(self.regoVersion) && !has(self.source.library))",message="of the format Gatekeeper, regoVersion is in the templates, and the library is of another format"
 // +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Conftest' || !has(self.source.library)",message="the library is not of the format Conftest"
 // +kubebuilder:validation:XValidation:rule="!has(self.regoVersion) || self.regoVersion == 'v1' || !has(self.source.library)",message="the library is written in Rego v1: use two PolicySets"
 type PolicySetSpec struct {
