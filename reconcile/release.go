@@ -61,24 +61,32 @@ func (a *attempt) plan(in Inputs, revision string) (*apply.Plan, error) {
 	} else if in.Confine != "" {
 		return nil, specErrorf(verdict.ScopeViolation, "spec.serviceAccountName is required outside of gitgate's own namespace")
 	}
+	p := PlanOf(in, revision)
+	p.Identity, p.Record = identity, a.recordInventory
+	return p, nil
+}
+
+// PlanOf is everything about the application of a revision but its objects, as whom
+// it is made and where it is recorded.
+func PlanOf(in Inputs, revision string) *apply.Plan {
+	sync := in.Sync
 	p := &apply.Plan{
-		Owner: a.session.owner, Identity: identity, Revision: revision,
-		Confine: in.Confine, Namespace: a.sync.Spec.TargetNamespace,
-		Previous: inventory(a.sync), Prune: a.sync.PruneEnabled(), Force: a.sync.Spec.Force,
-		Record: a.recordInventory,
+		Owner: apply.Owner{Namespace: sync.Namespace, Name: sync.Name}, Revision: revision,
+		Confine: in.Confine, Namespace: sync.Spec.TargetNamespace,
+		Previous: inventory(sync), Prune: sync.PruneEnabled(), Force: sync.Spec.Force,
 	}
-	for _, i := range a.sync.Spec.Ignore {
+	for _, i := range sync.Spec.Ignore {
 		rule := apply.IgnoreRule{Paths: i.Paths}
 		if t := i.Target; t != nil {
 			rule.Target = apply.Selector{Group: t.Group, Kind: t.Kind, Namespace: t.Namespace, Name: t.Name, LabelSelector: t.LabelSelector}
 		}
 		p.Ignore = append(p.Ignore, rule)
 	}
-	p.Ignore = append(p.Ignore, delegated(a.sync)...)
-	for _, h := range a.sync.Spec.HealthCheckExprs {
+	p.Ignore = append(p.Ignore, delegated(sync)...)
+	for _, h := range sync.Spec.HealthCheckExprs {
 		p.Health = append(p.Health, apply.HealthExpr(h))
 	}
-	return p, nil
+	return p
 }
 
 // delegated are the fields that the lock leaves to one writer, who is not the

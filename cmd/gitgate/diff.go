@@ -17,6 +17,7 @@ import (
 	linediff "github.com/go-git/go-git/v5/utils/diff"
 	"github.com/sergi/go-diff/diffmatchpatch"
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"gitgate.dev/gitgate/policy/gate"
@@ -34,6 +35,9 @@ type diffOptions struct {
 	output  string
 	context int
 	exit    bool
+	live    bool
+	// dryRunAccount makes the dry runs of live; empty leaves them to the user.
+	dryRunAccount string
 }
 
 func newDiffCommand() *cobra.Command {
@@ -45,15 +49,26 @@ func newDiffCommand() *cobra.Command {
 a change of a kustomization or of a base comes down to. Signatures, images and
 policies are not looked at: see gitgate check, which takes the same flags.
 
+With --live the head is compared with the objects in a cluster: what the API server
+makes of each manifest, by a dry run of the reconciler's server-side apply under a
+fresh name, is held to the live object. Shown is what the reconciler would write,
+fields that others added included, and what it would delete by the inventory of the
+GitSync; not what is left to others, as by spec.ignore. A tag counts as the digest
+that runs. Nothing is written. Who may not read an object or make the dry run is
+told so, and the comparison is undetermined.
+
 Values of Secrets and ciphertext are masked; that a value changed is shown.
 
 Exit codes: 0 compared, 1 with --exit-code if anything differs, 2 wrong use, 3 a
-tree does not render.`,
+tree does not render, or something could not be compared.`,
 		Example: `  # what does this branch change?
   gitgate diff -c gitgate/
 
   # and what I have not committed yet?
   gitgate diff -c gitgate/ --base HEAD --worktree
+
+  # what would applying main change in the cluster now?
+  gitgate diff --from-cluster --gitsync team-shop/shop --head origin/main --live
 
   # for scripts
   gitgate diff -c gitgate/ -o json | jq -r 'select(.action == "delete").object'`,
@@ -67,6 +82,7 @@ tree does not render.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "text", "text, or json with one object a line")
 	f.IntVarP(&o.context, "unified", "U", 3, "lines of context")
+	o.liveFlags(cmd)
 	f.BoolVar(&o.exit, "exit-code", false, "exit with 1 if anything differs")
 	return cmd
 }
@@ -90,29 +106,20 @@ func (o *diffOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if syncs, err = o.ofTarget(repo, syncs); err != nil {
 		return err
 	}
+	live, err := o.liveCluster()
+	if err != nil {
+		return err
+	}
 	cache := render.NewCache(renderCacheBytes)
-	var text bytes.Buffer // nothing is printed of a comparison that fails
+	var text bytes.Buffer // what cannot be compared at all prints nothing
+	var bad []verdict.Finding
 	differs := false
 	for _, sync := range syncs {
-		in, err := reconcile.Resolve(ctx, config, o.namespace, sync)
-		if err != nil {
-			return fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, reasoned(err))
-		}
-		r, err := o.open(ctx, repo, sync)
+		pairs, found, err := o.ofSync(ctx, repo, config, sync, live, cache)
 		if err != nil {
 			return fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, err)
 		}
-		if r.unreadable != nil {
-			return fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, r.unreadable)
-		}
-		pairs, bad := o.compare(ctx, r, renderer{renderOptionsFor(in, nil, cache)}, sync)
-		r.close()
-		if len(bad) > 0 {
-			for _, f := range bad {
-				fmt.Fprintln(stderr, report.Printable(f.String()))
-			}
-			return undetermined()
-		}
+		bad = append(bad, found...)
 		for _, p := range pairs {
 			differs = true
 			if err := o.print(&text, p, terminalOptions(stdout).Color); err != nil {
@@ -120,13 +127,32 @@ func (o *diffOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 			}
 		}
 	}
-	if _, err := stdout.Write(text.Bytes()); err != nil {
-		return &exitError{code: exitUndetermined, err: err}
+	if len(bad) > 0 && live == nil {
+		text.Reset()
 	}
-	if differs && o.exit {
-		return denied()
+	return o.finish(&text, bad, differs, stdout, stderr)
+}
+
+// ofSync compares for one GitSync: base and head, or the cluster and head.
+func (o *diffOptions) ofSync(ctx context.Context, repo *gitRepository, config client.Reader, sync *v1alpha1.GitSync, live *liveCluster, cache *render.Cache) ([]pair, []verdict.Finding, error) {
+	in, err := reconcile.Resolve(ctx, config, o.namespace, sync)
+	if err != nil {
+		return nil, nil, reasoned(err)
 	}
-	return nil
+	r, err := o.open(ctx, repo, sync)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer r.close()
+	if r.unreadable != nil {
+		return nil, nil, r.unreadable
+	}
+	if live != nil {
+		pairs, bad := live.compare(ctx, r, renderer{renderOptionsFor(in, live.applier.Scope, cache)}, in)
+		return pairs, bad, nil
+	}
+	pairs, bad := o.compare(ctx, r, renderer{renderOptionsFor(in, nil, cache)}, sync)
+	return pairs, bad, nil
 }
 
 // A pair is an object that differs.
