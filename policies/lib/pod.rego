@@ -115,30 +115,18 @@ in_user_namespace if spec.hostUsers == false
 has_spec if is_object(spec)
 
 # What of a pod is not of the type that it has in the API. An API server refuses
-# such a pod; here it must not slip through a rule that looks for another type.
-malformed[path] := sprintf("%s is missing or not an object", [path]) if {
+# such a pod; here it must not slip through a rule that looks for another type. A
+# pack that reads more than containers and volumes asks for more of these.
+malformed[path] := sprintf("%s is missing or not an object: write it", [path]) if {
 	path := at("spec")
 	not has_spec
 }
 
 malformed[path] := needs(path, list, "a list") if {
-	some field in container_fields | {"volumes", "tolerations", "topologySpreadConstraints", "imagePullSecrets"}
+	some field in container_fields | {"volumes"}
 	list := spec[field]
 	not list_or_null(list)
 	path := sprintf("%sspec.%s", [prefix, field])
-}
-
-malformed[path] := needs(path, value, "an object") if {
-	value := spec.affinity
-	not object_or_null(value)
-	path := at("spec.affinity")
-}
-
-malformed[path] := needs(path, item, "an object") if {
-	some field in {"tolerations", "topologySpreadConstraints"}
-	some i, item in spec[field]
-	not is_object(item)
-	path := sprintf("%sspec.%s[%v]", [prefix, field, i])
 }
 
 malformed[path] := needs(path, item, "an object") if {
@@ -147,27 +135,13 @@ malformed[path] := needs(path, item, "an object") if {
 	not is_object(item)
 }
 
-malformed[path] := needs(path, source, "an object") if {
-	some of, volume in volumes
-	some field, source in volume
-	field != "name"
-	not object_or_null(source)
-	path := concat(".", [of, field])
-}
-
-malformed[path] := needs(path, list, "a list") if {
-	some of, volume in volumes
-	list := volume.projected.sources
-	not list_or_null(list)
-	path := concat(".", [of, "projected.sources"])
-}
-
-malformed[path] := needs(path, context, "an object") if {
+# As malformed, of security contexts.
+malformed_security[path] := needs(path, context, "an object") if {
 	some path, context in security_contexts
 	not object_or_null(context)
 }
 
-malformed[path] := needs(path, value, "an object") if {
+malformed_security[path] := needs(path, value, "an object") if {
 	some of, context in security_contexts
 	some field in {"capabilities", "seLinuxOptions", "seccompProfile", "appArmorProfile", "windowsOptions"}
 	value := context[field]
@@ -175,7 +149,7 @@ malformed[path] := needs(path, value, "an object") if {
 	path := concat(".", [of, field])
 }
 
-malformed[path] := needs(path, list, "a list") if {
+malformed_security[path] := needs(path, list, "a list") if {
 	some of, context in security_contexts
 	some field in {"add", "drop"}
 	list := context.capabilities[field]
@@ -183,55 +157,25 @@ malformed[path] := needs(path, list, "a list") if {
 	path := sprintf("%s.capabilities.%s", [of, field])
 }
 
-malformed[path] := needs(path, list, "a list") if {
-	list := spec.securityContext.sysctls
-	not list_or_null(list)
-	path := at("spec.securityContext.sysctls")
-}
-
-malformed[path] := needs(path, item, "an object") if {
-	some i, item in spec.securityContext.sysctls
-	not is_object(item)
-	path := at(sprintf("spec.securityContext.sysctls[%v]", [i]))
-}
-
-container_lists := {"ports", "env", "envFrom", "volumeMounts"}
-
-malformed[path] := needs(path, list, "a list") if {
+# As malformed, of what a kubelet asks a container.
+malformed_handlers[path] := needs(path, value, "an object") if {
 	some of, container in containers
-	some field in container_lists | {"command", "args"}
-	list := container[field]
-	not list_or_null(list)
-	path := concat(".", [of, field])
-}
-
-malformed[path] := needs(path, item, "an object") if {
-	some of, container in containers
-	some field in container_lists
-	some i, item in container[field]
-	is_number(i) # of a list
-	not is_object(item)
-	path := sprintf("%s.%s[%v]", [of, field, i])
-}
-
-malformed[path] := needs(path, value, "an object") if {
-	some of, container in containers
-	some field in {"resources", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
+	some field in {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
 	value := container[field]
 	not object_or_null(value)
 	path := concat(".", [of, field])
 }
 
-malformed[path] := needs(path, value, "an object") if {
+malformed_handlers[path] := needs(path, value, "an object") if {
 	some of, container in containers
-	some field in {"resources", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
-	some part, value in container[field]
-	part in {"limits", "requests", "postStart", "preStop", "httpGet", "tcpSocket"}
+	some field in {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"}
+	some part in {"httpGet", "postStart", "preStop", "tcpSocket"}
+	value := container[field][part]
 	not object_or_null(value)
 	path := sprintf("%s.%s.%s", [of, field, part])
 }
 
-malformed[path] := needs(path, value, "an object") if {
+malformed_handlers[path] := needs(path, value, "an object") if {
 	some of, container in containers
 	some hook in {"postStart", "preStop"}
 	some handler in {"httpGet", "tcpSocket"}
@@ -240,13 +184,26 @@ malformed[path] := needs(path, value, "an object") if {
 	path := sprintf("%s.lifecycle.%s.%s", [of, hook, handler])
 }
 
-malformed[path] := needs(path, value, "an object") if {
+malformed_annotations[path] := needs(path, value, "an object") if {
 	path := at("metadata.annotations")
 	value := annotations
 	not object_or_null(value)
 }
 
-needs(path, value, want) := sprintf("%s is a %s and must be %s", [path, type_name(value), want])
+# What is wrong with a list of objects; undefined where nothing is.
+wrong_list(path, list) := {path: needs(path, list, "a list")} if not list_or_null(list)
+
+wrong_list(path, list) := found if {
+	is_array(list)
+	found := {at_item: needs(at_item, item, "an object") |
+		some i, item in list
+		not is_object(item)
+		at_item := sprintf("%s[%d]", [path, i])
+	}
+	found != {}
+}
+
+needs(path, value, want) := sprintf("%s is a %s and must be %s: correct it", [path, type_name(value), want])
 
 object_or_null(value) if type_name(value) in {"object", "null"}
 

@@ -40,39 +40,37 @@ test_other_kinds_have_none if {
 
 test_malformed_is_found if {
 	cases := [
-		[null, "spec"],
-		[[], "spec"],
-		[{"containers": {}}, "spec.containers"],
-		[{"initContainers": "a"}, "spec.initContainers"],
-		[{"ephemeralContainers": 1}, "spec.ephemeralContainers"],
-		[{"volumes": {"a": {}}}, "spec.volumes"],
-		[{"volumes": ["a"]}, "spec.volumes[0]"],
-		[{"containers": ["a"]}, "spec.containers[0]"],
-		[{"securityContext": []}, "spec.securityContext"],
-		[{"containers": [{"securityContext": "a"}]}, "spec.containers[0].securityContext"],
-		[{"containers": [{"securityContext": {"capabilities": []}}]}, "spec.containers[0].securityContext.capabilities"],
-		[{"containers": [{"securityContext": {"capabilities": {"add": "ALL"}}}]}, "spec.containers[0].securityContext.capabilities.add"],
-		[{"containers": [{"ports": {}}]}, "spec.containers[0].ports"],
-		[{"securityContext": {"sysctls": {}}}, "spec.securityContext.sysctls"],
-		[{"securityContext": {"seLinuxOptions": "a"}}, "spec.securityContext.seLinuxOptions"],
-		[{"securityContext": {"sysctls": ["a"]}}, "spec.securityContext.sysctls[0]"],
-		[{"tolerations": {}}, "spec.tolerations"],
-		[{"tolerations": [1]}, "spec.tolerations[0]"],
-		[{"affinity": []}, "spec.affinity"],
-		[{"volumes": [{"name": "a", "hostPath": "/"}]}, "spec.volumes[0].hostPath"],
-		[{"volumes": [{"name": "a", "projected": {"sources": {}}}]}, "spec.volumes[0].projected.sources"],
-		[{"containers": [{"env": {"A": "b"}}]}, "spec.containers[0].env"],
-		[{"containers": [{"command": "sh"}]}, "spec.containers[0].command"],
-		[{"containers": [{"ports": [80]}]}, "spec.containers[0].ports[0]"],
-		[{"containers": [{"livenessProbe": [{"httpGet": {"host": "a"}}]}]}, "spec.containers[0].livenessProbe"],
-		[{"containers": [{"livenessProbe": {"httpGet": []}}]}, "spec.containers[0].livenessProbe.httpGet"],
-		[{"containers": [{"resources": {"limits": "1Gi"}}]}, "spec.containers[0].resources.limits"],
-		[{"containers": [{"lifecycle": {"preStop": "a"}}]}, "spec.containers[0].lifecycle.preStop"],
-		[{"containers": [{"lifecycle": {"preStop": {"httpGet": "a"}}}]}, "spec.containers[0].lifecycle.preStop.httpGet"],
+		["malformed", null, "spec"],
+		["malformed", [], "spec"],
+		["malformed", {"containers": {}}, "spec.containers"],
+		["malformed", {"initContainers": "a"}, "spec.initContainers"],
+		["malformed", {"ephemeralContainers": 1}, "spec.ephemeralContainers"],
+		["malformed", {"volumes": {"a": {}}}, "spec.volumes"],
+		["malformed", {"volumes": ["a"]}, "spec.volumes[0]"],
+		["malformed", {"containers": ["a"]}, "spec.containers[0]"],
+		["malformed_security", {"securityContext": []}, "spec.securityContext"],
+		["malformed_security", {"containers": [{"securityContext": "a"}]}, "spec.containers[0].securityContext"],
+		["malformed_security", {"containers": [{"securityContext": {"capabilities": []}}]}, "spec.containers[0].securityContext.capabilities"],
+		["malformed_security", {"containers": [{"securityContext": {"capabilities": {"add": "ALL"}}}]}, "spec.containers[0].securityContext.capabilities.add"],
+		["malformed_security", {"securityContext": {"seLinuxOptions": "a"}}, "spec.securityContext.seLinuxOptions"],
+		["malformed_handlers", {"containers": [{"livenessProbe": [{"httpGet": {"host": "a"}}]}]}, "spec.containers[0].livenessProbe"],
+		["malformed_handlers", {"containers": [{"livenessProbe": {"httpGet": []}}]}, "spec.containers[0].livenessProbe.httpGet"],
+		["malformed_handlers", {"containers": [{"lifecycle": {"preStop": "a"}}]}, "spec.containers[0].lifecycle.preStop"],
+		["malformed_handlers", {"containers": [{"lifecycle": {"preStop": {"httpGet": "a"}}}]}, "spec.containers[0].lifecycle.preStop.httpGet"],
 	]
 	every case in cases {
-		found := pod.malformed with input.object as {"apiVersion": "v1", "kind": "Pod", "spec": case[0]}
-		found[case[1]]
+		found := data.lib.pod[case[0]][case[2]] with input.object as {"apiVersion": "v1", "kind": "Pod", "spec": case[1]}
+		print(case, " found ", found)
+		startswith(found, case[2])
+	}
+}
+
+test_wrong_list if {
+	pod.wrong_list("a", "b") == {"a": "a is a string and must be a list: correct it"}
+	pod.wrong_list("a", {}) == {"a": "a is a object and must be a list: correct it"}
+	pod.wrong_list("a", [{}, 7]) == {"a[1]": "a[1] is a number and must be an object: correct it"}
+	every list in [null, [], [{}]] {
+		not pod.wrong_list("a", list)
 	}
 }
 
@@ -82,7 +80,7 @@ test_missing_spec_is_malformed if {
 
 test_malformed_annotations if {
 	thing := {"apiVersion": "v1", "kind": "Pod", "metadata": {"annotations": "a"}, "spec": {}}
-	pod.malformed["metadata.annotations"] with input.object as thing
+	pod.malformed_annotations["metadata.annotations"] with input.object as thing
 }
 
 test_null_is_absent if {

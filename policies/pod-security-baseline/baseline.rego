@@ -13,9 +13,35 @@ import data.lib.pod
 # custom:
 #   severity: high
 #   remediation: Correct the field; `kubectl explain` shows its type.
-deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+deny_malformed_pod contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, msg in pod.malformed
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_security
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_handlers
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_annotations
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some of, container in pod.containers
+	some path, msg in pod.wrong_list(concat(".", [of, "ports"]), container.ports)
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.wrong_list(pod.at("spec.securityContext.sysctls"), pod.spec.securityContext.sysctls)
 }
 
 # METADATA

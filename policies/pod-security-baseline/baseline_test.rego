@@ -17,6 +17,12 @@ test_minimal_passes if findings(minimal) == set()
 
 forbidden := [
 	["deny_malformed_pod", "spec.containers", "/spec/containers", {}],
+	["deny_malformed_pod", "spec.securityContext", "/spec/securityContext", []],
+	["deny_malformed_pod", "spec.containers[0].livenessProbe.httpGet", "/spec/containers/0/livenessProbe", {"httpGet": "a"}],
+	["deny_malformed_pod", "spec.containers[0].ports", "/spec/containers/0/ports", "80"],
+	["deny_malformed_pod", "spec.containers[0].ports[0]", "/spec/containers/0/ports", [80]],
+	["deny_malformed_pod", "spec.securityContext.sysctls", "/spec/securityContext", {"sysctls": 1}],
+	["deny_malformed_pod", "metadata.annotations", "/metadata/annotations", "a"],
 	["deny_host_process", "spec.securityContext.windowsOptions.hostProcess", "/spec/securityContext", {"windowsOptions": {"hostProcess": true}}],
 	["deny_host_process", "spec.containers[0].securityContext.windowsOptions.hostProcess", "/spec/containers/0/securityContext", {"windowsOptions": {"hostProcess": true}}],
 	["deny_host_namespaces", "spec.hostNetwork", "/spec/hostNetwork", true],

@@ -14,9 +14,40 @@ import data.lib.pod
 # custom:
 #   severity: high
 #   remediation: Correct the field; `kubectl explain` shows its type.
-deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+deny_malformed_pod contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, msg in pod.malformed
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_annotations
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some of, container in pod.containers
+	some field in {"env", "envFrom"}
+	some path, msg in pod.wrong_list(concat(".", [of, field]), container[field])
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some of, volume in pod.volumes
+	some path, msg in pod.wrong_list(concat(".", [of, "projected.sources"]), volume.projected.sources)
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in malformed
+}
+
+malformed[path] := pod.needs(path, list, "a list") if {
+	some of, container in pod.containers
+	some field in {"args", "command"}
+	list := container[field]
+	not pod.list_or_null(list)
+	path := concat(".", [of, field])
 }
 
 # METADATA

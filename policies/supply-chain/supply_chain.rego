@@ -14,7 +14,7 @@ import data.lib.pod
 # custom:
 #   severity: high
 #   remediation: Correct the field; `kubectl explain` shows its type.
-deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+deny_malformed_pod contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, msg in pod.malformed
 }

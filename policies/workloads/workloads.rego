@@ -14,9 +14,65 @@ import data.lib.pod
 # custom:
 #   severity: high
 #   remediation: Correct the field; `kubectl explain` shows its type.
-deny_malformed_pod contains {"field": path, "msg": concat("", [msg, ": correct it"])} if {
+deny_malformed_pod contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, msg in pod.malformed
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_security
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in pod.malformed_handlers
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some of, container in pod.containers
+	some path, msg in pod.wrong_list(concat(".", [of, "volumeMounts"]), container.volumeMounts)
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some field in {"tolerations", "topologySpreadConstraints"}
+	some path, msg in pod.wrong_list(pod.at(concat(".", ["spec", field])), pod.spec[field])
+}
+
+deny_malformed_pod contains {"field": path, "msg": msg} if {
+	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
+	some path, msg in malformed
+}
+
+malformed[path] := pod.needs(path, value, "an object") if {
+	some of, container in lasting
+	value := container.resources
+	not pod.object_or_null(value)
+	path := concat(".", [of, "resources"])
+}
+
+malformed[path] := pod.needs(path, value, "an object") if {
+	some of, container in lasting
+	some part in {"limits", "requests"}
+	value := container.resources[part]
+	not pod.object_or_null(value)
+	path := sprintf("%s.resources.%s", [of, part])
+}
+
+malformed[path] := pod.needs(path, value, "an object") if {
+	some of, volume in pod.volumes
+	some source in {"emptyDir", "hostPath"}
+	value := volume[source]
+	not pod.object_or_null(value)
+	path := concat(".", [of, source])
+}
+
+malformed[path] := pod.needs(path, value, "an object") if {
+	value := pod.spec.affinity
+	not pod.object_or_null(value)
+	path := pod.at("spec.affinity")
 }
 
 # METADATA

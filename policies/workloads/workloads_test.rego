@@ -63,6 +63,13 @@ first := "/spec/template/spec/containers/0"
 
 forbidden := [
 	["deny_malformed_pod", "spec.template.spec.containers", [at(concat("/", [template, "containers"]), {})]],
+	["deny_malformed_pod", "spec.template.spec.securityContext", [at(concat("/", [template, "securityContext"]), [])]],
+	["deny_malformed_pod", "spec.template.spec.containers[0].startupProbe", [at(concat("/", [first, "startupProbe"]), 7)]],
+	["deny_malformed_pod", "spec.template.spec.containers[0].volumeMounts[0]", [at(concat("/", [first, "volumeMounts"]), ["a"])]],
+	["deny_malformed_pod", "spec.template.spec.tolerations", [at(concat("/", [template, "tolerations"]), 7)]],
+	["deny_malformed_pod", "spec.template.spec.affinity", [at(concat("/", [template, "affinity"]), [])]],
+	["deny_malformed_pod", "spec.template.spec.volumes[0].emptyDir", [at(concat("/", [template, "volumes"]), [{"name": "a", "emptyDir": "Memory"}])]],
+	["deny_malformed_pod", "spec.template.spec.containers[0].resources.requests", [at(concat("/", [first, "resources"]), {"requests": [], "limits": {"cpu": 1, "memory": 1}})]],
 	["deny_requests_missing", "spec.template.spec.containers[0].resources.requests.cpu", [without(concat("/", [first, "resources/requests/cpu"]))]],
 	["deny_requests_missing", "spec.template.spec.containers[0].resources.requests.cpu", [at(concat("/", [first, "resources/requests/cpu"]), null)]],
 	["deny_requests_missing", "spec.template.spec.initContainers[0].resources.requests.cpu", [without(concat("/", [template, "initContainers/0/resources/requests/cpu"]))]],
@@ -154,6 +161,15 @@ test_other_kinds if {
 	found(account, [at("/metadata/name", "web"), without("/automountServiceAccountToken")]) == set()
 	findings({"apiVersion": "v1", "kind": "List", "items": [good]}, {}) == {["deny_list", "items"]}
 	findings({"apiVersion": "example.com/v1", "kind": "Deployment", "spec": {"replicas": 2, "template": {}}}, {}) == set()
+}
+
+test_resources_of_another_type if {
+	found(good, [at(concat("/", [first, "resources"]), "1Gi")]) == {
+		["deny_malformed_pod", "spec.template.spec.containers[0].resources"],
+		["deny_limits_missing", "spec.template.spec.containers[0].resources.limits.memory"],
+		["deny_requests_missing", "spec.template.spec.containers[0].resources.requests.cpu"],
+		["deny_requests_missing", "spec.template.spec.containers[0].resources.requests.memory"],
+	}
 }
 
 test_no_spec if {
