@@ -80,18 +80,23 @@ func Lint(ctx context.Context, sources []Source, o LintOptions) (LintReport, err
 }
 
 func (r *LintReport) lint(ctx context.Context, s Source, o LintOptions) error {
-	set, err := policy.ReadSet("policies", s.FS, s.root())
+	set, err := policy.ReadSetAs(o.Format, "policies", s.FS, s.root())
 	if err != nil {
 		return s.shown(err)
 	}
-	for file, src := range set.Modules {
-		r.Modules++
-		r.lines[s.show(file)] = strings.Split(src, "\n")
+	for _, texts := range []map[string]string{set.Modules, set.Manifests} {
+		for file, src := range texts {
+			r.Modules++
+			r.lines[s.show(file)] = strings.Split(src, "\n")
+		}
 	}
 	l := &linter{options: o, found: map[LintFinding]bool{}}
+	if o.Format == policy.FormatGatekeeper {
+		return r.templates(ctx, s, set, l)
+	}
 	t, err := s.load(testCapabilities())
 	if err == nil {
-		l.tree, t.set.Format = t, o.Format
+		l.tree, t.set.Format, t.set.Data = t, o.Format, set.Data
 		err = l.compile(ctx)
 	}
 	var le *policy.LoadError
@@ -104,6 +109,27 @@ func (r *LintReport) lint(ctx context.Context, s Source, o LintOptions) error {
 	if l.compiled != nil {
 		l.run()
 	}
+	r.take(s, l)
+	return nil
+}
+
+// templates loads those of Gatekeeper; rules that are written for it are looked at
+// no further.
+func (r *LintReport) templates(ctx context.Context, s Source, set policy.Set, l *linter) error {
+	_, err := policy.Compile(ctx, set, l.options.Load)
+	var le *policy.LoadError
+	if err != nil && !errors.As(err, &le) {
+		return err
+	}
+	if le != nil {
+		l.problems(s.shown(le).(*policy.LoadError))
+	}
+	r.take(s, l)
+	return nil
+}
+
+// take adds what was found and not silenced.
+func (r *LintReport) take(s Source, l *linter) {
 	findings := slices.Collect(maps.Keys(l.found))
 	if l.tree != nil {
 		findings = l.silence(findings)
@@ -114,7 +140,6 @@ func (r *LintReport) lint(ctx context.Context, s Source, o LintOptions) error {
 		}
 	}
 	r.Findings = append(r.Findings, findings...)
-	return nil
 }
 
 // A linter looks at one source.

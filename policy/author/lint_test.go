@@ -301,3 +301,30 @@ func TestCatalogueOfLibrary(t *testing.T) {
 		t.Error("a module that does not parse is catalogued")
 	}
 }
+
+// TestLintFormats wants sets of other formats to be loaded as what they are.
+func TestLintFormats(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason string
+		format policy.Format
+		files  map[string]string
+		want   string
+	}{
+		"Conftest":   {"The bare object is the input.", policy.FormatConftest, map[string]string{"a.rego": "package main\n\n" + lintMetadata + "deny contains \"a\" if input.kind == \"Pod\"\n", "a_test.rego": "package main_test\ntest_a if data.main.deny\n"}, ""},
+		"Gatekeeper": {"Templates and constraints load.", policy.FormatGatekeeper, map[string]string{"t.yaml": labelsTemplate, "c.yaml": labelsConstraint}, ""},
+		"Broken":     {"A template that does not is told.", policy.FormatGatekeeper, map[string]string{"t.yaml": strings.Replace(labelsTemplate, "violation[{", "violation[[{", 1), "c.yaml": labelsConstraint}, "t.yaml:17:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := author.Lint(t.Context(), []author.Source{{FS: files(tc.files)}}, author.LintOptions{Format: tc.format})
+			if err != nil || r.Modules != 2 {
+				t.Fatalf("%+v, %v", r, err)
+			}
+			if tc.want == "" && len(r.Findings) > 0 {
+				t.Errorf("%s\n%+v", tc.reason, r.Findings)
+			}
+			if tc.want != "" && (len(r.Findings) == 0 || r.Findings[0].Rule != "compile" || !strings.HasPrefix(fmt.Sprintf("%s:%d:", r.Findings[0].File, r.Findings[0].Line), tc.want)) {
+				t.Errorf("%s\n%+v", tc.reason, r.Findings)
+			}
+		})
+	}
+}

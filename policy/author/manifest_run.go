@@ -167,13 +167,15 @@ func (r *manifestRun) read() error {
 			return fmt.Errorf("policy %s is not a directory", r.test.Policy)
 		}
 	}
-	set, err := policy.ReadSet("policies", fsys, root)
+	set, err := policy.ReadSetAs(r.test.Format, "policies", fsys, root)
 	if err != nil {
 		return r.source.shown(err)
 	}
-	set.Format, set.RegoVersion = r.test.Format, cmp.Or(r.test.RegoVersion, r.source.RegoVersion)
-	if r.test.Pack != "" {
+	switch set.RegoVersion = r.test.RegoVersion; {
+	case r.test.Pack != "":
 		set.RegoVersion = policy.RegoV1
+	case set.Format != policy.FormatGatekeeper: // its templates say it themselves
+		set.RegoVersion = cmp.Or(set.RegoVersion, r.source.RegoVersion)
 	}
 	r.set = set
 	return nil
