@@ -86,6 +86,14 @@ func (e *Engine) ReadsContext() bool {
 	})
 }
 
+// ReadsNeighbours reports whether a rule may look at other objects: at data.inventory
+// or at the Namespace.
+func (e *Engine) ReadsNeighbours() bool {
+	return slices.ContainsFunc(e.sets, func(s *set) bool {
+		return s.context&(PartInventory|PartNamespace) != 0 || s.constraint != nil && s.constraint.namespaceSelector != nil
+	})
+}
+
 // A plan is the rules of a set that can hold for one kind, as one query.
 type plan struct {
 	entries []*entry

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"gitgate.dev/gitgate/policy"
@@ -34,6 +36,8 @@ type gates struct {
 	pre *precheck
 	// now is the time of a decision that is made again; nil is the present.
 	now func() time.Time
+	// trace takes down how rules come to what they say; nil takes down nothing.
+	trace *ruleTrace
 	// compiled are the rules of PolicySets, for all GitSyncs that use them.
 	compiled compilations
 
@@ -80,7 +84,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 	config := gate.Config{
 		Commits:  commitVerifier,
 		Renderer: renderer{renderOptionsFor(in, g.scope, g.renders)},
-		Images:   imageVerifier, Policies: evaluator{engine}, Secrets: keeper, Cluster: cluster,
+		Images:   imageVerifier, Policies: evaluator{engine: engine, trace: g.trace}, Secrets: keeper, Cluster: cluster,
 		Extractors:     extractors(in.Trust.Spec.Images),
 		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
@@ -119,12 +123,52 @@ func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
 }
 
 // evaluator adapts package policy to the gate.
-type evaluator struct{ engine *policy.Engine }
+type evaluator struct {
+	engine     *policy.Engine
+	trace      *ruleTrace
+	neighbours neighbours
+}
+
+// neighbours are the objects among which another one is judged.
+type neighbours struct {
+	inventory  *policy.Inventory
+	namespaces map[string][]byte
+}
+
+// meet makes neighbours of objects as JSON.
+func meet(objects [][]byte) (n neighbours, err error) {
+	n.namespaces = map[string][]byte{}
+	for _, raw := range objects {
+		var o metav1.PartialObjectMetadata
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return n, errors.New("an object is no JSON object")
+		}
+		if o.APIVersion == "v1" && o.Kind == "Namespace" {
+			n.namespaces[o.Name] = raw
+		}
+	}
+	n.inventory, err = policy.NewInventory(objects)
+	return n, err
+}
+
+// ReadsNeighbours implements [gate.NeighbourEvaluator].
+func (e evaluator) ReadsNeighbours() bool { return e.engine.ReadsNeighbours() }
+
+// Among implements [gate.NeighbourEvaluator].
+func (e evaluator) Among(objects [][]byte) (gate.PolicyEvaluator, error) {
+	n, err := meet(objects)
+	return evaluator{e.engine, n}, err
+}
 
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
-	return e.engine.Evaluate(ctx, ruleInput(in))
+	out := ruleInput(in)
+	out.Inventory = e.neighbours.inventory
+	if !in.ClusterScoped {
+		out.Namespace = e.neighbours.namespaces[in.Namespace]
+	}
+	return e.trace.heard(ctx, e.engine, out, e.engine.Evaluate(ctx, out))
 }
 
 // ruleInput is what a door of ours knows, and what it knows that there is none of.

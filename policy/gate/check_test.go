@@ -22,7 +22,7 @@ func checker(t *testing.T, rego string) gate.Checker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return gate.Checker{Policies: evaluator{engine}, Secrets: &keeper{}, Runs: func(ref string) *verdict.Finding {
+	return gate.Checker{Policies: evaluator{engine: engine}, Secrets: &keeper{}, Runs: func(ref string) *verdict.Finding {
 		if ref == "good" {
 			return nil
 		}

@@ -149,6 +149,7 @@ type admission struct {
 	objects []Object     // as rendered, images pinned in place after the image stage
 	judged  []*judged
 	changed []string // paths that the commits change
+	rules   PolicyEvaluator
 	dropped []Object // what would be deleted, also if only to be made anew
 }
 

@@ -100,7 +100,7 @@ func (s *site) open() *gate.Gate {
 	}
 	g, err := gate.New(gate.Config{
 		Commits: commits, Renderer: renderer{render.Options{Path: "app", Cache: render.NewCache(16 << 20)}},
-		Images: images, Policies: evaluator{engine}, Secrets: s.secrets, Cluster: s.cluster, DeletionBudget: s.budget,
+		Images: images, Policies: evaluator{engine: engine}, Secrets: s.secrets, Cluster: s.cluster, DeletionBudget: s.budget,
 		Protected: s.protected, Thorough: s.thorough,
 	})
 	if err != nil {
@@ -238,14 +238,24 @@ func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
 	return render.FieldLine(fsys, src, field)
 }
 
-type evaluator struct{ engine *policy.Engine }
+type evaluator struct {
+	engine    *policy.Engine
+	inventory *policy.Inventory
+}
+
+func (e evaluator) ReadsNeighbours() bool { return e.engine.ReadsNeighbours() }
+
+func (e evaluator) Among(objects [][]byte) (gate.PolicyEvaluator, error) {
+	inventory, err := policy.NewInventory(objects)
+	return evaluator{e.engine, inventory}, err
+}
 
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
 	return e.engine.Evaluate(ctx, policy.Input{
 		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
-		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line,
+		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Inventory: e.inventory,
 		Commit: &policy.Commit{SHA: in.Commit.Hash, Message: in.Commit.Message, Paths: in.Paths},
 	})
 }

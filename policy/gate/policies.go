@@ -32,6 +32,13 @@ func (a *admission) policies(ctx context.Context) bool {
 			Message: fmt.Sprintf("the changed paths cannot be read: %v", err),
 		})
 	}
+	together, err := a.meetNeighbours()
+	if err != nil {
+		return a.end(verdict.Finding{
+			Reason: verdict.PolicyError, Severity: verdict.Deny,
+			Message: fmt.Sprintf("the rules cannot be shown the other objects: %v", err),
+		})
+	}
 	previous := make(map[string]*unstructured.Unstructured, len(a.req.Previous))
 	for _, o := range a.req.Previous {
 		previous[o.key()] = o.Unstructured
@@ -43,10 +50,10 @@ func (a *admission) policies(ctx context.Context) bool {
 	for i, j := range a.judged {
 		object := a.objects[i]
 		old := previous[object.key()]
-		if a.req.JudgedBefore && old == j.rendered.Unstructured {
+		if !together && a.req.JudgedBefore && old == j.rendered.Unstructured {
 			continue
 		}
-		if j.policyJudged && (old == object.Unstructured || !a.gate.cfg.Policies.ReadsContext()) {
+		if !together && j.policyJudged && (old == object.Unstructured || !a.gate.cfg.Policies.ReadsContext()) {
 			mu.Lock()
 			findings = append(findings, j.policy...)
 			mu.Unlock()
@@ -67,6 +74,25 @@ func (a *admission) policies(ctx context.Context) bool {
 	}
 	_ = group.Wait() // the goroutines report through findings
 	return a.end(findings...)
+}
+
+// meetNeighbours hands the objects of the release to rules that look at others than
+// the one that they judge, and reports whether there are such: what they said of an
+// object before they say again, for its neighbours may have changed.
+func (a *admission) meetNeighbours() (together bool, err error) {
+	a.rules = a.gate.cfg.Policies
+	among, ok := a.rules.(NeighbourEvaluator)
+	if !ok || !among.ReadsNeighbours() {
+		return false, nil
+	}
+	objects := make([][]byte, len(a.objects))
+	for i, o := range a.objects {
+		if objects[i], err = a.policyJSON(o.Unstructured); err != nil {
+			return false, fmt.Errorf("%s: %w", o.ID(), err)
+		}
+	}
+	a.rules, err = among.Among(objects)
+	return true, err
 }
 
 // readChanged lists the changed paths for rules that may ask for them.
@@ -114,9 +140,13 @@ func (a *admission) evaluate(ctx context.Context, at Object, in PolicyInput, obj
 	} else if in.OldObject, err = a.policyJSON(old); err != nil {
 		return fail(err.Error())
 	}
-	in.ID, in.Source, in.ClusterScoped = at.ID(), at.Source, at.GetNamespace() == ""
+	in.ID, in.Source, in.Namespace, in.ClusterScoped = at.ID(), at.Source, at.GetNamespace(), at.GetNamespace() == ""
 	in.Commit, in.Paths = a.commit(), a.changed
-	return a.gate.cfg.Policies.Evaluate(ctx, in)
+	rules := a.rules
+	if rules == nil { // nothing was judged before
+		rules = a.gate.cfg.Policies
+	}
+	return rules.Evaluate(ctx, in)
 }
 
 // policyJSON is the object as rules see it: structure, never secret values.

@@ -57,8 +57,20 @@ type PolicyInput struct {
 	Images []image.Evidence
 	// User is who asks at admission; nil where nobody does.
 	User *User
-	// ClusterScoped says that the object is in no namespace.
+	// Namespace is that of the object. ClusterScoped says that it is in none.
+	Namespace     string
 	ClusterScoped bool
+}
+
+// A NeighbourEvaluator is a PolicyEvaluator whose rules may look at other objects
+// than the one that they judge: at its Namespace, or at any that there are.
+type NeighbourEvaluator interface {
+	PolicyEvaluator
+	// ReadsNeighbours reports whether a rule does.
+	ReadsNeighbours() bool
+	// Among returns an evaluator of objects that are among these, which are JSON.
+	// Secrets are masked.
+	Among(objects [][]byte) (PolicyEvaluator, error)
 }
 
 // A User is who asks, as an API server knows him.
