@@ -1,6 +1,7 @@
 package policies_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
@@ -66,19 +67,51 @@ func row(t *testing.T, name string, rule *ast.Rule) string {
 		name, severity, a.Title, a.Description, remediation, strings.Join(references(t, name, a), "; "))
 }
 
-// TestCatalogue wants the catalogue in README.md to be what the rules say.
+// parameterTables lists the parameters of each pack, from their schemas.
+func parameterTables(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	for _, pack := range policies.Packs() {
+		schema := schemaOf(t, pack)
+		if len(schema) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### Parameters of %s\n\n| parameter | default | what it is |\n|---|---|---|\n", pack)
+		for _, name := range slices.Sorted(maps.Keys(schema)) {
+			var value strings.Builder
+			enc := json.NewEncoder(&value)
+			enc.SetEscapeHTML(false)
+			if err := enc.Encode(schema[name].Default); err != nil {
+				t.Fatal(err)
+			}
+			text := strings.ReplaceAll(strings.TrimSpace(value.String()), "|", "\\|")
+			fmt.Fprintf(&b, "| `%s` | `%s` | %s |\n", name, text, schema[name].Description)
+		}
+	}
+	return b.String() + "\n"
+}
+
+// generated replaces what stands between two marks.
+func generated(t *testing.T, text, mark, content string) string {
+	t.Helper()
+	start, end := "<!-- "+mark+" -->\n", "<!-- /"+mark+" -->"
+	head, rest, ok := strings.Cut(text, start)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("README.md has lost the marks of the %s", mark)
+	}
+	return head + start + content + end + tail
+}
+
+// TestCatalogue wants the tables in README.md to be what the rules and the
+// schemas say.
 func TestCatalogue(t *testing.T) {
 	raw, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	const start, end = "<!-- catalogue -->\n", "<!-- /catalogue -->"
-	head, rest, ok := strings.Cut(string(raw), start)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		t.Fatal("README.md has lost the marks of the catalogue")
-	}
-	want := head + start + catalogue(t) + end + tail
+	want := generated(t, string(raw), "catalogue", catalogue(t))
+	want = generated(t, want, "parameters", parameterTables(t))
 	if *update {
 		if err := os.WriteFile("README.md", []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -86,7 +119,7 @@ func TestCatalogue(t *testing.T) {
 		return
 	}
 	if string(raw) != want {
-		t.Error("the catalogue in README.md is not what the rules say: run go test ./policies -run TestCatalogue -update")
+		t.Error("the tables in README.md are not what the rules say: run go test ./policies -run TestCatalogue -update")
 	}
 }
 
