@@ -32,6 +32,7 @@ func outlineStore(dir string) outline.Store {
 type sketch struct {
 	store        outline.Store
 	dir          string
+	moved        bool
 	former, head outline.Tree // nil where there is none
 	depends      []string     // what the outlines depend on, but for the tree
 }
@@ -39,7 +40,7 @@ type sketch struct {
 // sketch finds out whether outlines can be used at all. What is not committed has no
 // hashes, and who asks for everything gets it.
 func (c *checker) sketch(in reconcile.Inputs, r *checkedRange) (*sketch, error) {
-	s := &sketch{store: c.outlines, dir: filepath.ToSlash(filepath.Clean("./" + in.Sync.Spec.Path))}
+	s := &sketch{store: c.outlines, dir: filepath.ToSlash(filepath.Clean("./" + in.Sync.Spec.Path)), moved: in.Sync.Spec.TargetNamespace != ""}
 	s.former, _ = r.former.(outline.Tree)
 	s.head, _ = r.files.(outline.Tree)
 	if s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
@@ -128,25 +129,26 @@ func wantsAll(f verdict.Finding) bool {
 }
 
 func (s *sketch) about(g *gate.Gate, objects []gate.Object, v verdict.Verdict) outline.About {
-	a := outline.About{Dir: s.dir, Objects: objects, Images: g.References}
+	a := outline.About{Dir: s.dir, Moved: s.moved, Objects: objects, Images: g.References}
 	for _, f := range v.Findings {
-		if f.File != "" {
+		// Rules are not asked again about what does not differ.
+		if f.File != "" && f.Stage != verdict.StagePolicy {
 			a.Remarkable = append(a.Remarkable, f.File)
 		}
 	}
 	return a
 }
 
-// maxRemarks is how many findings an outline takes note of; a tree with more is better
-// looked at whole. It is less than renderers report.
-const maxRemarks = 50
+// maxRemarks is how many remarks there may be; a tree with more is better looked at
+// whole. It is less than renderers report.
+const maxRemarks = 90
 
 // keep takes the outlines of trees that were looked at whole.
 func (s *sketch) keep(g *gate.Gate, local *localStage, v verdict.Verdict) {
-	if !passed(v, verdict.StageRender) || len(v.Findings) > maxRemarks {
+	head := s.about(g, local.head, v)
+	if !passed(v, verdict.StageRender) || len(head.Remarkable) > maxRemarks {
 		return
 	}
-	head := s.about(g, local.head, v)
 	s.save(s.head, head)
 	if s.former == nil || len(local.previous) == 0 {
 		return

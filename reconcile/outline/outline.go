@@ -44,6 +44,7 @@ type Tree interface {
 // An Outline says which objects the files below a directory declare. It is immutable.
 type Outline struct {
 	dir   string
+	moved bool // see About
 	files map[string]file
 	// apart are the files to look at whatever happens, and the directories that they
 	// are in.
@@ -62,6 +63,9 @@ type file struct {
 type About struct {
 	// Dir is the directory that was rendered.
 	Dir string
+	// Moved says that objects were moved to a target namespace, where bindings follow
+	// the accounts that the tree declares.
+	Moved bool
 	// Objects is what it rendered to.
 	Objects []gate.Object
 	// Images lists the images of an object.
@@ -77,7 +81,7 @@ func Of(tree Tree, about About) (*Outline, error) {
 	if err != nil || !plain {
 		return nil, err
 	}
-	o := &Outline{dir: path.Clean(about.Dir), files: map[string]file{}}
+	o := &Outline{dir: path.Clean(about.Dir), moved: about.Moved, files: map[string]file{}}
 	o.add(about)
 	o.choose()
 	return o, nil
@@ -104,7 +108,7 @@ func (o *Outline) add(about About) {
 		f := o.files[object.Source.File]
 		f.keys = append(f.keys, key(object))
 		f.images = append(f.images, about.Images(object)...)
-		f.special = f.special || special(object)
+		f.special = f.special || o.special(object)
 		o.files[object.Source.File] = f
 	}
 	for _, name := range about.Remarkable {
@@ -120,17 +124,18 @@ func key(o gate.Object) string {
 	return gvk.Group + "/" + gvk.Kind + "/" + o.GetNamespace() + "/" + o.GetName()
 }
 
-// apartKinds say what others are: whether a kind is namespaced, which account a
-// binding follows to its target namespace, what judges the rest. Secrets are looked at
-// because they are the one kind where nothing may be overlooked.
-var apartKinds = map[schema.GroupKind]bool{
-	{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}: true,
-	{Kind: "ServiceAccount"}: true, {Kind: "Namespace"}: true, {Kind: "Secret"}: true,
-}
-
-func special(o gate.Object) bool {
-	gk := o.GroupVersionKind().GroupKind()
-	return o.Source.Encrypted != nil || apartKinds[gk] || gk.Group == "gitgate.dev"
+// special reports whether an object has to be looked at whatever happens: it says of
+// others what they are (whether a kind is namespaced, which account a binding follows,
+// what judges the rest), or it is a Secret, of which nothing may be overlooked.
+func (o *Outline) special(object gate.Object) bool {
+	switch gk := object.GroupVersionKind().GroupKind(); {
+	case object.Source.Encrypted != nil, gk.Group == "gitgate.dev":
+		return true
+	case gk == schema.GroupKind{Kind: "ServiceAccount"}:
+		return o.moved
+	default:
+		return gk == schema.GroupKind{Kind: "Secret"} || gk == schema.GroupKind{Group: "apiextensions.k8s.io", Kind: "CustomResourceDefinition"}
+	}
 }
 
 // choose finds out which files stand apart: those that are special, one for each
@@ -164,7 +169,7 @@ func (o *Outline) Objects() int {
 // Clash reports whether what a view hides could make a difference to a verdict on the
 // objects that it shows: former ones of the outline's tree, and those of now.
 func (o *Outline) Clash(former, now []gate.Object) bool {
-	if meaning(former) != meaning(now) {
+	if o.meaning(former) != o.meaning(now) {
 		return true
 	}
 	shown := map[string]bool{}
@@ -189,17 +194,16 @@ func (o *Outline) Clash(former, now []gate.Object) bool {
 }
 
 // meaning identifies what objects say about others.
-func meaning(objects []gate.Object) string {
+func (o *Outline) meaning(objects []gate.Object) string {
 	var out []string
-	for _, o := range objects {
-		gk := o.GroupVersionKind().GroupKind()
-		if !special(o) || gk.Kind == "Secret" {
+	for _, object := range objects {
+		if !o.special(object) || object.GetKind() == "Secret" {
 			continue
 		}
-		text := key(o)
+		text := key(object)
 		for _, at := range [][]string{{"group"}, {"scope"}, {"names", "kind"}} {
 			// A field of another type leaves the default, as it does where scopes are read.
-			value, _, _ := unstructured.NestedString(o.Object, append([]string{"spec"}, at...)...)
+			value, _, _ := unstructured.NestedString(object.Object, append([]string{"spec"}, at...)...)
 			text += " " + value
 		}
 		out = append(out, text)
@@ -211,7 +215,7 @@ func meaning(objects []gate.Object) string {
 // Then is the outline of a later tree, of which a view was judged: former are the
 // objects that it showed of this one.
 func (o *Outline) Then(former []gate.Object, about About) *Outline {
-	next := &Outline{dir: o.dir, files: maps.Clone(o.files)}
+	next := &Outline{dir: o.dir, moved: o.moved, files: maps.Clone(o.files)}
 	for _, object := range former {
 		delete(next.files, object.Source.File)
 	}

@@ -136,10 +136,10 @@ func (s Store) prune() {
 	}
 }
 
-// The body of a file is a line "dir <directory>", and for each file a line
-// "file <name>" or "special <name>" with lines "key <key>" and "image <reference>"
-// below it.
-var lineKinds = []string{"dir", "file", "special", "key", "image"}
+// The body of a file is a line "dir <directory>", a line "moved yes" if objects are,
+// and for each file a line "file <name>" or "special <name>" with lines "key <key>"
+// and "image <reference>" below it.
+var lineKinds = []string{"dir", "moved", "file", "special", "key", "image"}
 
 // encode returns nil where a name holds a line break.
 func (o *Outline) encode() []byte {
@@ -150,6 +150,9 @@ func (o *Outline) encode() []byte {
 		b.WriteString(kind + " " + text + "\n")
 	}
 	line("dir", o.dir)
+	if o.moved {
+		line("moved", "yes")
+	}
 	for _, name := range slices.Sorted(maps.Keys(o.files)) {
 		f, kind := o.files[name], "file"
 		if f.special {
@@ -186,6 +189,8 @@ func decode(body string) *Outline {
 			return nil
 		case kind == "dir":
 			o.dir = text
+		case kind == "moved":
+			o.moved = true
 		case kind == "key":
 			f.keys = append(f.keys, text)
 		case kind == "image":

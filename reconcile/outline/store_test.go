@@ -11,7 +11,7 @@ import (
 
 // sketched is an outline as tests need one.
 func sketched(n int) *Outline {
-	o := &Outline{dir: "app", files: map[string]file{}}
+	o := &Outline{dir: "app", moved: n == 2, files: map[string]file{}}
 	for i := range n {
 		name := "app/" + strconv.Itoa(i) + ".yaml"
 		o.files[name] = file{keys: []string{"/ConfigMap/shop/a " + name, "apps/Deployment//b"}, images: []string{"registry.example.com/a:1"}, special: i == 1}
@@ -71,6 +71,7 @@ func TestStoreForgets(t *testing.T) {
 // be written.
 func FuzzDecode(f *testing.F) {
 	f.Add(string(sketched(3).encode()))
+	f.Add(string(sketched(2).encode()))
 	f.Add("dir app\nkey x\nfile \n")
 	f.Add("file a\nimage b")
 	f.Fuzz(func(t *testing.T, body string) {
