@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -22,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/webhook"
 	"gitgate.dev/gitgate/webhook/audit"
@@ -72,7 +74,37 @@ func (w *webhookParts) audit(config *rest.Config, content *lock.Lock) (*audit.Le
 	}
 	// The name of a replica may be that of another process on this host.
 	identity := fmt.Sprintf("%s_%s", w.options.replicaName(), strconv.FormatInt(time.Now().UnixNano(), 36))
-	return &audit.Leader{Client: w.kube.CoordinationV1(), Namespace: w.options.namespace, Identity: identity, Run: w.auditor.Run}, nil
+	run := w.auditor.Run
+	if w.options.policyReports {
+		if w.scanner, err = newScanner(config); err != nil {
+			return nil, err
+		}
+		run = both(w.auditor.Run, w.scanner.Run)
+	}
+	return &audit.Leader{Client: w.kube.CoordinationV1(), Namespace: w.options.namespace, Identity: identity, Run: run}, nil
+}
+
+// both runs two until the context ends. When one fails, so does the other.
+func both(runs ...func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		for _, run := range runs {
+			group.Go(func() error { return run(ctx) })
+		}
+		return group.Wait()
+	}
+}
+
+// scanWith has what is there judged by the sets that judge at admission.
+func (w *webhookParts) scanWith(ctx context.Context, sets []reconcile.PolicyInput) error {
+	if w.scanner == nil {
+		return nil
+	}
+	judges, err := w.gates.auditSets(ctx, sets)
+	if err == nil {
+		w.scanner.SetPolicies(judges)
+	}
+	return err
 }
 
 // staleStrays are the GitSyncs whose status tells of strays although they close nothing.

@@ -25,23 +25,24 @@ import (
 // A webhookOptions holds the flags of gitgate webhook.
 type webhookOptions struct {
 	serveOptions
-	bindAddr     string
-	serviceName  string
-	url          string
-	certFile     string
-	keyFile      string
-	caFile       string
-	clientCA     string
-	clusterCA    string
-	clientNames  []string
-	reconciler   string
-	replica      string
-	user         string
-	logAllowed   bool
-	logObjects   bool
-	caLifetime   time.Duration
-	certLifetime time.Duration
-	drain        time.Duration
+	bindAddr      string
+	serviceName   string
+	url           string
+	certFile      string
+	keyFile       string
+	caFile        string
+	clientCA      string
+	clusterCA     string
+	clientNames   []string
+	reconciler    string
+	replica       string
+	user          string
+	logAllowed    bool
+	logObjects    bool
+	policyReports bool
+	caLifetime    time.Duration
+	certLifetime  time.Duration
+	drain         time.Duration
 }
 
 func newWebhookCommand() *cobra.Command {
@@ -81,6 +82,7 @@ registration is put back when somebody weakens it.`,
 	f.StringVar(&o.replica, "replica-name", "", "`name` of this replica in the status of GitSyncs; the default is the host's")
 	f.BoolVar(&o.logAllowed, "log-allowed", false, "write plain allows into the decision log as well")
 	f.BoolVar(&o.logObjects, "log-objects", false, "write the objects that rules judge into the decision log, values of Secrets masked, for gitgate check --replay; others may hold what is confidential")
+	f.BoolVar(&o.policyReports, "policy-reports", false, "judge what is in the cluster by the PolicySets whose admission is not Off, and write reports of openreports.io and wgpolicyk8s.io")
 	f.DurationVar(&o.caLifetime, "ca-lifetime", certs.DefaultCALifetime, "how long our own authority lasts")
 	f.DurationVar(&o.certLifetime, "cert-lifetime", certs.DefaultLeafLifetime, "how long a serving certificate lasts")
 	f.DurationVar(&o.drain, "drain", 5*time.Second, "how long to go on answering when stopping")

@@ -59,6 +59,7 @@ type webhookParts struct {
 	registrar *registration.Registrar
 	owners    *live.Owners
 	auditor   *audit.Auditor
+	scanner   *audit.Scanner // nil without --policy-reports
 }
 
 // ready reports whether requests can be judged: what every lock holds is known, and
@@ -116,7 +117,10 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	rules := &reconcile.AdmissionRules{
 		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), SystemNamespace: w.options.namespace,
 		Build: func(ctx context.Context, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
-			return w.judge.build(ctx, w.gates, sets, trusts)
+			if err := w.judge.build(ctx, w.gates, sets, trusts); err != nil {
+				return err
+			}
+			return w.scanWith(ctx, sets)
 		},
 	}
 	if err := errors.Join(mirror.SetupWithManager(w.mgr), rules.SetupWithManager(w.mgr)); err != nil {

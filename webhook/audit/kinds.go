@@ -29,6 +29,20 @@ func (r resource) String() string { return r.gvr.GroupResource().String() }
 // version that the API server prefers. Groups that do not answer are told beside.
 func discover(ctx context.Context, client discovery.DiscoveryInterfaceWithContext) (found []resource, silent []schema.GroupVersion, err error) {
 	lists, err := discovery.ServerPreferredNamespacedResourcesWithContext(ctx, client)
+	return watchables(lists, err)
+}
+
+// discoverAll lists those that belong to no namespace, too.
+func discoverAll(ctx context.Context, client discovery.DiscoveryInterfaceWithContext) (found []resource, silent []schema.GroupVersion, err error) {
+	lists, err := discovery.ServerPreferredResourcesWithContext(ctx, client)
+	return watchables(lists, err)
+}
+
+func sameGroup(r resource) func(schema.GroupVersion) bool {
+	return func(gv schema.GroupVersion) bool { return gv.Group == r.gvr.Group }
+}
+
+func watchables(lists []*metav1.APIResourceList, err error) (found []resource, silent []schema.GroupVersion, _ error) {
 	var partial *discovery.ErrGroupDiscoveryFailed
 	if errors.As(err, &partial) {
 		for gv := range partial.Groups {

@@ -52,3 +52,61 @@ func (m *Metrics) forget() {
 	m.strays.Reset()
 	m.unseen.Reset()
 }
+
+// ScanMetrics are the Prometheus metrics of a [Scanner]. Their labels hold the names
+// of PolicySets and no others. Only the replica that audits has any.
+type ScanMetrics struct {
+	results *prometheus.GaugeVec
+	objects prometheus.Gauge
+	unseen  prometheus.Gauge
+	missed  prometheus.Gauge
+	writes  prometheus.Counter
+}
+
+// NewScanMetrics registers the metrics.
+func NewScanMetrics(r prometheus.Registerer) *ScanMetrics {
+	m := &ScanMetrics{
+		results: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "gitgate_policy_audit_results", Help: "What the rules of a PolicySet say of the objects that are there: pass, fail, warn or error.",
+		}, []string{"policyset", "result"}),
+		objects: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gitgate_policy_audit_objects", Help: "Objects of which a rule has something to say.",
+		}),
+		unseen: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gitgate_policy_audit_unseen_kinds", Help: "Kinds that a PolicySet selects and that cannot be looked at.",
+		}),
+		missed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gitgate_policy_audit_incomplete", Help: "1 when there are more objects than can be kept, 0 otherwise.",
+		}),
+		writes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gitgate_policy_audit_writes_total", Help: "Reports that were written.",
+		}),
+	}
+	r.MustRegister(m.results, m.objects, m.unseen, m.missed, m.writes)
+	return m
+}
+
+func (m *ScanMetrics) set(counts map[[2]string]int, objects, unseen int, full bool) {
+	for k, n := range counts {
+		if n == 0 {
+			m.results.DeleteLabelValues(k[0], k[1])
+			continue
+		}
+		m.results.WithLabelValues(k[0], k[1]).Set(float64(n))
+	}
+	m.objects.Set(float64(objects))
+	m.unseen.Set(float64(unseen))
+	m.missed.Set(0)
+	if full {
+		m.missed.Set(1)
+	}
+}
+
+func (m *ScanMetrics) wrote() { m.writes.Inc() }
+
+func (m *ScanMetrics) forget() {
+	m.results.Reset()
+	m.objects.Set(0)
+	m.unseen.Set(0)
+	m.missed.Set(0)
+}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 )
 
 const (
@@ -161,7 +163,12 @@ func (s *session) compose(sync types.NamespacedName) Report {
 
 // watchDefinitions has the kinds discovered anew when a definition of kinds changes.
 func (s *session) watchDefinitions(ctx context.Context) {
-	w := watches{objects: s.cfg.Objects, metadata: s.cfg.Metadata, sink: definitionSink(s.redefine)}
+	followDefinitions(ctx, s.cfg.Objects, s.cfg.Metadata, s.redefine)
+}
+
+// followDefinitions calls changed when a definition of kinds changes, until ctx is done.
+func followDefinitions(ctx context.Context, objects dynamic.Interface, meta metadata.Interface, changed func()) {
+	w := watches{objects: objects, metadata: meta, sink: definitionSink(changed)}
 	var targets []target
 	for _, gvr := range definitions {
 		targets = append(targets, target{resource: resource{gvr: gvr}})

@@ -90,7 +90,7 @@ func (r *review) explain(f Found) Explanation {
 		return Explanation{Reason: verdict.NotInGit, Why: "it is stored in a place that is not the one it names, which the API server never does"}
 	case r.snap.records[r.key] != nil:
 		return explained(MatchedManaged)
-	case r.snap.refers[r.key], r.isOwnBookkeeping():
+	case r.snap.refers[r.key], r.isOwnBookkeeping(), r.isOwnReport():
 		return explained(MatchedSystem)
 	}
 	if fam, ok, unknown := r.family(r.new); ok {

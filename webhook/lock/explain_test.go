@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -169,6 +170,39 @@ func TestExplainUnknown(t *testing.T) {
 	w.inv.SetSynced(false)
 	if x := w.explain(stray); x.Explained || !x.Pending {
 		t.Errorf("before all releases are known: %+v, want pending", x)
+	}
+}
+
+// TestReports proves that gitgate may tell in a closed namespace what rules say of what
+// is in it, and nobody else in its name.
+func TestReports(t *testing.T) {
+	report := func(kind, name string) string {
+		return `{apiVersion: openreports.io/v1alpha1, kind: ` + kind + `, metadata: {name: ` + name + `, namespace: shop}, results: []}`
+	}
+	const webhook = "system:serviceaccount:" + system + ":gitgate-webhook"
+	w := explainWorld(t)
+	for name, tc := range map[string]struct {
+		reason, user, object string
+		want                 want
+	}{
+		"Own":       {"Its reports are its own to write.", webhook, report("Report", "gitgate-1"), ""},
+		"OtherName": {"Only those that it writes.", webhook, report("Report", "kyverno-1"), verdict.NotInGit},
+		"Alice":     {"A report in our name is not hers to write.", alice, report("Report", "gitgate-1"), verdict.NotInGit},
+		"OtherKind": {"No other kind.", webhook, `{apiVersion: v1, kind: ConfigMap, metadata: {name: gitgate-1, namespace: shop}}`, verdict.NotInGit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.check(t, tc.reason, try{user: tc.user, op: admissionv1.Create, new: tc.object}, tc.want)
+			if tc.want == "" {
+				w.check(t, tc.reason, try{user: tc.user, op: admissionv1.Update, old: tc.object, new: strings.Replace(tc.object, "[]", "[{policy: p}]", 1)}, "")
+				w.check(t, tc.reason, try{user: tc.user, op: admissionv1.Delete, old: tc.object}, "")
+			}
+		})
+	}
+	if x := w.explain(report("Report", "gitgate-1")); !x.Explained {
+		t.Errorf("a report of ours: %+v", x)
+	}
+	if x := w.explain(report("Report", "other")); x.Explained {
+		t.Errorf("a report of somebody's is explained")
 	}
 }
 
