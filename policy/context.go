@@ -79,20 +79,21 @@ var partPaths = map[Format][]partPath{
 	},
 }
 
-// unknown is what the caller neither gave nor said that there is none of.
-func (s *subject) unknown() Part {
-	known := s.None &^ partRequest
-	if s.Operation == Create { // nothing is replaced
-		known |= PartOldObject
-	}
-	for part, given := range map[Part]bool{
-		PartOldObject: s.old != "", PartNamespace: s.Namespace != nil, PartUserInfo: s.User != nil, PartCommit: s.Commit != nil,
-		PartImages: s.Images != nil, PartSource: s.File != "", PartInventory: s.Inventory != nil,
-	} {
+// findUnknown is what the caller neither gave nor said that there is none of.
+func (in *Input) findUnknown() Part {
+	known := in.None &^ partRequest
+	give := func(part Part, given bool) {
 		if given {
 			known |= part
 		}
 	}
+	give(PartOldObject, len(in.OldObject) > 0 || in.Operation == Create) // which replaces nothing
+	give(PartNamespace, in.Namespace != nil)
+	give(PartUserInfo, in.User != nil)
+	give(PartCommit, in.Commit != nil)
+	give(PartImages, in.Images != nil)
+	give(PartSource, in.File != "")
+	give(PartInventory, in.Inventory != nil)
 	return allParts &^ known
 }
 

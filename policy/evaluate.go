@@ -249,7 +249,7 @@ func (r *run) evaluate(in Input) {
 		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
 		return
 	}
-	r.place.Object, r.unknown = s.ObjectID, s.unknown()
+	r.place.Object, r.unknown = s.ObjectID, s.unknown
 	var matched []*set
 	key := make([]byte, 0, 64)
 	for i, set := range r.engine.sets {
@@ -268,13 +268,17 @@ func (r *run) evaluate(in Input) {
 	if s.object != "" {
 		kind = s.headers[0].kind
 	}
+	views := make(map[Format][][2]*ast.Term, 1)
 	for _, set := range matched {
 		p := set.plan(kind)
 		if len(p.entries) == 0 {
 			continue
 		}
 		r.set.Store(set)
-		r.evaluateSet(set, p, view(set.format, s, items))
+		if views[set.format] == nil {
+			views[set.format] = view(set.format, s, items)
+		}
+		r.evaluateSet(set, p, views[set.format])
 	}
 }
 

@@ -246,7 +246,7 @@ func reviewView(s *subject, items [][2]*ast.Term) [][2]*ast.Term {
 			out = append(out, item)
 		}
 	}
-	if s.old == "" && s.unknown()&PartOldObject == 0 {
+	if s.old == "" && s.unknown&PartOldObject == 0 {
 		review = append(review, "oldObject", ast.InternedNullTerm) // so it is in a request
 	}
 	return append(out, [2]*ast.Term{reviewKey, objectTerm(review...)})

@@ -208,6 +208,7 @@ type subject struct {
 	object, old string
 	headers     []header
 	namespace   *header // of the Namespace, if it is known
+	unknown     Part
 }
 
 func newSubject(in Input, opts Options, intern map[string]*ast.Term) (*subject, error) {
@@ -226,7 +227,7 @@ func newSubject(in Input, opts Options, intern map[string]*ast.Term) (*subject, 
 	default:
 		return nil, fmt.Errorf("operation %q is unknown", clip(string(in.Operation), 64))
 	}
-	s := &subject{Input: in, object: string(in.Object), old: string(in.OldObject)}
+	s := &subject{Input: in, object: string(in.Object), old: string(in.OldObject), unknown: in.findUnknown()}
 	for _, src := range []string{s.object, s.old} {
 		if src == "" {
 			continue
@@ -299,7 +300,7 @@ func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*
 	}{
 		{"operation", func() *ast.Term { return ast.StringTerm(string(s.Operation)) }},
 		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"images", s.imagesTerm}, {"source", s.sourceTerm},
-		{knownKey, func() *ast.Term { return knownTerm(s.unknown()) }}, {inventoryKey, s.Inventory.term}, {fileKey, s.fileTerm},
+		{knownKey, func() *ast.Term { return knownTerm(s.unknown) }}, {inventoryKey, s.Inventory.term}, {fileKey, s.fileTerm},
 	} {
 		if keep.key(part.key) != nil {
 			add(part.key, part.term())
