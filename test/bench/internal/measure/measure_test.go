@@ -131,8 +131,8 @@ func TestPeerModule(t *testing.T) {
 	if dir, err := (Peer{Module: "test/bench/flux"}).Dir(); err != nil || filepath.Base(dir) != "flux" {
 		t.Errorf("Dir = %q, %v", dir, err)
 	}
-	if dir, err := (Peer{Module: "test/bench"}).Dir(); err == nil {
-		t.Errorf("test/bench is taken for a module: %s", dir)
+	if dir, err := (Peer{Module: "."}).Dir(); err == nil {
+		t.Errorf("the module of gitgate is taken for a peer: %s", dir)
 	}
 }
 
