@@ -33,6 +33,7 @@ type checkOptions struct {
 	outputs  []string
 	failOn   string
 	replay   string
+	trace    *ruleTrace // set by gitgate explain
 }
 
 func newCheckCommand() *cobra.Command {
@@ -178,7 +179,7 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 		options: o, repo: repo, config: config, schemas: schemas, given: given, progress: progressTo(stderr), outlines: outlineStore(o.cacheDir),
 		gates: &gates{
 			renders: render.NewCache(renderCacheBytes), system: o.namespace, loopbackHTTP: o.loopbackHTTP,
-			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{},
+			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{}, trace: o.trace,
 			pre: &precheck{keys: keys, offline: o.offline},
 		},
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,10 +16,12 @@ import (
 
 	"gitgate.dev/gitgate/policy/report"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
 )
 
 func newExplainCommand() *cobra.Command {
 	var output string
+	var o explainOptions
 	cmd := &cobra.Command{
 		Use:   "explain [REASON|FILE|-]",
 		Short: "Explain a reason, or a verdict stage by stage",
@@ -30,11 +33,19 @@ check -o json and gitgate verify print, and the decision logs of the reconciler
 and of the webhook, with one decision a line. For each it shows the stages that
 ran, what each of them found and by which rule, and what to do about it.
 
-Exit codes: 0 explained, 2 no such reason, or no verdict.`,
+With --trace the revision of each verdict is judged again, with the configuration
+that -c names, and for each object that rules spoke of it is shown how they came to
+it: the expressions that held, what their variables were, and which other rules they
+read. Rules never see the values of Secrets, and neither does the trace.
+
+Exit codes: 0 explained, 2 no such reason, or no verdict, 3 no trace could be made.`,
 		Example: `  gitgate explain ImageUnsigned
 
   # why was this pull request refused?
   gitgate check -c gitgate/ -o json | gitgate explain -
+
+  # and by which expressions of which rule?
+  gitgate check -c gitgate/ -o json | gitgate explain - --trace -c gitgate/
 
   # the last refusal of the cluster
   grep '"allowed":false' decisions.json | tail -1 | gitgate explain -`,
@@ -51,14 +62,18 @@ Exit codes: 0 explained, 2 no such reason, or no verdict.`,
 			if output != "text" && output != "json" {
 				return fmt.Errorf("-o %s: use text or json", output)
 			}
-			e := explainer{out: bufio.NewWriter(cmd.OutOrStdout()), json: output == "json"}
-			if err := e.explain(args, cmd.InOrStdin()); err != nil {
+			if err := o.traceable(); err != nil {
+				return err
+			}
+			e := explainer{out: bufio.NewWriter(cmd.OutOrStdout()), json: output == "json", trace: o.trace, again: o.check}
+			if err := e.explain(cmd.Context(), args, cmd.InOrStdin()); err != nil {
 				return err
 			}
 			return e.out.Flush()
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text, or json for reasons")
+	o.traceFlags(cmd)
 	return cmd
 }
 
@@ -66,9 +81,18 @@ Exit codes: 0 explained, 2 no such reason, or no verdict.`,
 type explainer struct {
 	out  *bufio.Writer
 	json bool
+	// trace has rules traced, which are asked by again.
+	trace bool
+	again checkOptions
 }
 
-func (e *explainer) explain(args []string, stdin io.Reader) error {
+// explainOptions are the flags of gitgate explain that are about tracing.
+type explainOptions struct {
+	trace bool
+	check checkOptions
+}
+
+func (e *explainer) explain(ctx context.Context, args []string, stdin io.Reader) error {
 	if len(args) == 0 {
 		return e.all()
 	}
@@ -85,7 +109,7 @@ func (e *explainer) explain(args []string, stdin io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return e.verdicts(args[0], raw)
+	return e.verdicts(ctx, args[0], raw)
 }
 
 // maxVerdictBytes bounds a file of verdicts.
@@ -151,6 +175,7 @@ type decided struct {
 	Message  string
 	User     string
 	Verdict  *decided
+	Asked    *reconcile.Asked
 	Items    []decided
 }
 
@@ -161,7 +186,7 @@ type stageRun struct {
 }
 
 // verdicts explains every verdict in raw, one JSON document after the other.
-func (e *explainer) verdicts(name string, raw []byte) error {
+func (e *explainer) verdicts(ctx context.Context, name string, raw []byte) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	count := 0
 	for {
@@ -174,7 +199,10 @@ func (e *explainer) verdicts(name string, raw []byte) error {
 		case err != nil:
 			return fmt.Errorf("%s holds something else than verdicts in JSON, near byte %d", name, d.InputOffset())
 		}
-		n := e.decision(v)
+		n, err := e.decision(ctx, v)
+		if err != nil {
+			return err
+		}
 		if n == 0 {
 			return fmt.Errorf("%s: the document that ends at byte %d is no verdict: gitgate check -o json writes one", name, d.InputOffset())
 		}
@@ -183,29 +211,35 @@ func (e *explainer) verdicts(name string, raw []byte) error {
 }
 
 // decision explains a decision and returns how many verdicts were in it.
-func (e *explainer) decision(v decided) int {
+func (e *explainer) decision(ctx context.Context, v decided) (int, error) {
 	switch {
 	case len(v.Items) > 0:
 		n := 0
 		for _, item := range v.Items {
-			n += e.decision(item)
+			more, err := e.decision(ctx, item)
+			if n += more; err != nil {
+				return n, err
+			}
 		}
-		return n
+		return n, nil
 	case v.Verdict != nil:
 		inner := *v.Verdict
-		inner.Name, inner.Door = v.Name, v.Door
+		inner.Name, inner.Door, inner.Asked = v.Name, v.Door, v.Asked
 		if inner.Name == "" {
 			inner.Name = v.GitSync
 		}
-		return e.decision(inner)
+		return e.decision(ctx, inner)
 	case v.Allowed == nil:
-		return 0
+		return 0, nil
 	}
 	if v.Name == "" {
 		v.Name = v.GitSync
 	}
 	e.walk(v)
-	return 1
+	if e.trace {
+		return 1, e.traced(ctx, v)
+	}
+	return 1, nil
 }
 
 // walk shows the way of a verdict through the stages.

@@ -157,7 +157,7 @@ func (e evaluator) ReadsNeighbours() bool { return e.engine.ReadsNeighbours() }
 // Among implements [gate.NeighbourEvaluator].
 func (e evaluator) Among(objects [][]byte) (gate.PolicyEvaluator, error) {
 	n, err := meet(objects)
-	return evaluator{e.engine, n}, err
+	return evaluator{engine: e.engine, neighbours: n, trace: e.trace}, err
 }
 
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
