@@ -33,7 +33,11 @@ approval_annotation := parameters.get("approvalAnnotation", "gitgate.dev/allow-d
 protection_key := parameters.get("protectionKey", "gitgate.dev/protected")
 
 # The object as findings name it: namespace/Kind.group/name.
-object_id := concat("/", [part | some part in [namespace, kind_with_group, input.oldObject.metadata.name]; part != ""])
+object_id := concat("/", [part |
+	some part in [namespace, kind_with_group, input.oldObject.metadata.name]
+	is_string(part)
+	part != ""
+])
 
 namespace := input.oldObject.metadata.namespace if has_namespace
 

@@ -152,6 +152,7 @@ class_allowed if ingress_class in parameters.get("allowedIngressClasses", [])
 deny_ingress_snippet contains {"field": field, "msg": msg} if {
 	input.object.kind == "Ingress"
 	some key, _ in input.object.metadata.annotations
+	is_string(key)
 	regex.match(`^nginx\.(ingress\.kubernetes\.io|org)/.*-snippets?$`, key)
 	field := sprintf("metadata.annotations[%s]", [key])
 	msg := sprintf("%s writes the configuration of the proxy: remove it", [field])

@@ -205,7 +205,7 @@ deny_app_armor contains {"field": field, "msg": msg} if {
 	some path, context in pod.security_contexts
 	profile := context.appArmorProfile
 	profile != null
-	value := object.get(profile, "type", "")
+	value := type_of(profile)
 	not value in {"RuntimeDefault", "Localhost"}
 	field := concat(".", [path, "appArmorProfile.type"])
 	msg := sprintf("%s is %v: set it to RuntimeDefault or Localhost", [field, json.marshal(value)])
@@ -214,15 +214,26 @@ deny_app_armor contains {"field": field, "msg": msg} if {
 deny_app_armor contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some key, value in pod.annotations
+	is_string(key)
 	startswith(key, "container.apparmor.security.beta.kubernetes.io/")
 	not app_armor_annotation(value)
 	field := pod.at(sprintf("metadata.annotations[%s]", [key]))
 	msg := sprintf("%s is %v: remove it, or use runtime/default or localhost/<profile>", [field, json.marshal(value)])
 }
 
+# The type of a profile; empty where there is none.
+type_of(profile) := profile.type if has_type(profile)
+
+type_of(profile) := "" if not has_type(profile)
+
+has_type(profile) if profile.type != null
+
 app_armor_annotation(value) if value in {"", "runtime/default"}
 
-app_armor_annotation(value) if startswith(value, "localhost/")
+app_armor_annotation(value) if {
+	is_string(value)
+	startswith(value, "localhost/")
+}
 
 # METADATA
 # title: SELinux
@@ -283,7 +294,7 @@ deny_seccomp contains {"field": field, "msg": msg} if {
 	some path, context in pod.security_contexts
 	profile := context.seccompProfile
 	profile != null
-	value := object.get(profile, "type", "")
+	value := type_of(profile)
 	not value in {"RuntimeDefault", "Localhost"}
 	field := concat(".", [path, "seccompProfile.type"])
 	msg := sprintf("%s is %v: set it to RuntimeDefault or Localhost", [field, json.marshal(value)])
@@ -308,8 +319,14 @@ sysctls := {
 deny_sysctls contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some i, sysctl in pod.spec.securityContext.sysctls
-	name := object.get(sysctl, "name", "")
+	name := name_of(sysctl)
 	not name in sysctls
 	field := pod.at(sprintf("spec.securityContext.sysctls[%v].name", [i]))
 	msg := sprintf("%s is %v, which is not a safe sysctl: remove it", [field, name])
 }
+
+name_of(sysctl) := sysctl.name if has_name(sysctl)
+
+name_of(sysctl) := "" if not has_name(sysctl)
+
+has_name(sysctl) if sysctl.name != null

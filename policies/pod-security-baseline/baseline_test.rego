@@ -49,6 +49,7 @@ forbidden := [
 	["deny_proc_mount", "spec.containers[0].securityContext.procMount", "/spec/containers/0/securityContext", {"procMount": "Unmasked"}],
 	["deny_seccomp", "spec.securityContext.seccompProfile.type", "/spec/securityContext", {"seccompProfile": {"type": "Unconfined"}}],
 	["deny_seccomp", "spec.containers[0].securityContext.seccompProfile.type", "/spec/containers/0/securityContext", {"seccompProfile": {"type": "Unconfined"}}],
+	["deny_sysctls", "spec.securityContext.sysctls[0].name", "/spec/securityContext", {"sysctls": [{}]}],
 	["deny_sysctls", "spec.securityContext.sysctls[1].name", "/spec/securityContext", {"sysctls": [{"name": "net.ipv4.tcp_wmem"}, {"name": "kernel.msgmax"}]}],
 ]
 

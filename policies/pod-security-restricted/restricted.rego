@@ -23,6 +23,7 @@ volume_types := {
 deny_volume_types contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, volume in pod.volumes
+	is_object(volume)
 	some type, source in volume
 	not type in volume_types | {"name"}
 	source != null
@@ -78,9 +79,11 @@ deny_run_as_root contains {"field": field, "msg": msg} if {
 runs_as_non_root(container) if container.securityContext.runAsNonRoot == true
 
 runs_as_non_root(container) if {
-	object.get(container, ["securityContext", "runAsNonRoot"], null) == null
+	not says_who(container)
 	pod.spec.securityContext.runAsNonRoot == true
 }
+
+says_who(container) if container.securityContext.runAsNonRoot != null
 
 # METADATA
 # title: Running as user 0
@@ -113,11 +116,13 @@ deny_seccomp_missing contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
-	object.get(container, ["securityContext", "seccompProfile"], null) == null
+	not has_seccomp(container)
 	not seccomp_inherited
 	field := concat(".", [path, "securityContext.seccompProfile"])
 	msg := sprintf("%s is missing, nor is it inherited: set %s to RuntimeDefault", [field, pod.at("spec.securityContext.seccompProfile.type")])
 }
+
+has_seccomp(container) if container.securityContext.seccompProfile != null
 
 seccomp_inherited if pod.spec.securityContext.seccompProfile.type in {"RuntimeDefault", "Localhost"}
 
@@ -135,7 +140,7 @@ deny_capabilities_kept contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	not pod.is_windows
 	some path, container in pod.containers
-	not "ALL" in object.get(container, ["securityContext", "capabilities", "drop"], [])
+	not drops_all(container)
 	field := concat(".", [path, "securityContext.capabilities.drop"])
 	msg := sprintf("%s does not hold ALL: set it to [ALL]", [field])
 }
@@ -149,6 +154,8 @@ deny_capabilities_kept contains {"field": field, "msg": msg} if {
 	field := concat(".", [path, "securityContext.capabilities.add"])
 	msg := sprintf("%s holds %v: remove it; only NET_BIND_SERVICE may be added", [field, value])
 }
+
+drops_all(container) if "ALL" in container.securityContext.capabilities.drop
 
 # METADATA
 # title: /proc masked

@@ -54,9 +54,14 @@ deny_default_namespace contains {"field": "metadata.namespace", "msg": msg} if {
 deny_tolerates_everything contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some i, toleration in pod.spec.tolerations
-	object.get(toleration, "key", null) in {"", null}
+	not keyed(toleration)
 	field := pod.at(sprintf("spec.tolerations[%v].key", [i]))
 	msg := sprintf("%s is missing, so every taint is tolerated: name the taint", [field])
+}
+
+keyed(toleration) if {
+	is_string(toleration.key)
+	toleration.key != ""
 }
 
 # METADATA
