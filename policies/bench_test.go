@@ -307,6 +307,31 @@ func defines(set policy.Set, pkg string) bool {
 	return false
 }
 
+// TestRulesNameTheirKinds wants every body of every rule that judges objects to
+// begin with the kinds that it judges, as constants: then it is not even asked
+// about others. Rules of git-discipline and deletion-safety judge changes, whatever
+// the object; those of deletions begin with the operation.
+func TestRulesNameTheirKinds(t *testing.T) {
+	for file, mod := range modules(t) {
+		pack, _, _ := strings.Cut(file, "/")
+		if strings.HasSuffix(file, "_test.rego") || pack == "git-discipline" {
+			continue
+		}
+		for _, rule := range mod.Rules {
+			if !entryName.MatchString(rule.Head.Name.String()) {
+				continue
+			}
+			first := rule.Body[0].String()
+			if pack == "deletion-safety" && strings.Contains(first, "input.operation") {
+				continue
+			}
+			if !kindGuard.MatchString(first) {
+				t.Errorf("%s: %s begins with %s and not with its kinds", rule.Loc(), rule.Head.Name, first)
+			}
+		}
+	}
+}
+
 // TestBenchmarksHaveNothingToSay keeps the benchmarks honest: the Deployment
 // passes everywhere, and the rules that are compared are the ones that can match.
 func TestBenchmarksHaveNothingToSay(t *testing.T) {
