@@ -27,7 +27,7 @@ type document struct {
 // sigs.k8s.io/yaml, and with it kubectl, builds on; structure and lines are those
 // of yaml.v3, whose nodes show what a decoded value no longer does: duplicate
 // keys, tags, aliases. Where the two disagree on how many documents there are the
-// file is refused.
+// file is refused. A file about which they cannot disagree is read by one of them.
 func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
 	// The YAML libraries turn their own failures into errors, but a panic that
 	// slips through them must cost this file only.
@@ -48,6 +48,14 @@ func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
 	}
 	if len(problems) > 0 {
 		return nil, problems // decoding comes after the check for bombs
+	}
+	if values, ok := simpleValues(raw, nodes); ok {
+		for i, n := range nodes {
+			if values[i] != nil {
+				docs = append(docs, document{index: i, node: n, value: values[i]})
+			}
+		}
+		return docs, nil
 	}
 	values, err := readValues(raw)
 	if err != nil {

@@ -1,0 +1,116 @@
+package render
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"strings"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+)
+
+// Reading every file a second time, as [readDocuments] does to see what kubectl will
+// see, is half of what parsing costs. Most files leave no room for a second opinion:
+// simpleValues takes their values from the nodes, where both readers must agree, and
+// declines everything else. That they do agree is what FuzzSimpleValues is for.
+
+// maybeTag finds what may be a tag: the nodes do not show the non-specific one, "!".
+var maybeTag = regexp.MustCompile(`(^|[ \n\[{,:-])!`)
+
+// simpleText reports whether the bytes themselves are beyond dispute: no directives,
+// no ends of documents without a beginning, no tags, no break but \n and no tab, which
+// readers treat in ways of their own.
+func simpleText(raw []byte) bool {
+	return (bytes.IndexByte(raw, '!') < 0 || !maybeTag.Match(raw)) &&
+		!bytes.ContainsAny(raw, "\r\t\u0085\u2028\u2029\ufeff") &&
+		!bytes.HasPrefix(raw, []byte("%")) && !bytes.Contains(raw, []byte("\n%")) &&
+		!bytes.HasPrefix(raw, []byte("...")) && !bytes.Contains(raw, []byte("\n..."))
+}
+
+// simpleValues returns the values of documents, or false if one of them is not simple.
+func simpleValues(raw []byte, nodes []*yamlv3.Node) ([]any, bool) {
+	if !simpleText(raw) {
+		return nil, false
+	}
+	out := make([]any, len(nodes))
+	for i, n := range nodes {
+		var ok bool
+		if out[i], ok = simpleValue(n); !ok {
+			return nil, false
+		}
+	}
+	return out, true
+}
+
+func simpleValue(n *yamlv3.Node) (any, bool) {
+	if n.Anchor != "" || n.Alias != nil || n.Style&yamlv3.TaggedStyle != 0 {
+		return nil, false
+	}
+	switch n.Kind {
+	case yamlv3.ScalarNode:
+		return simpleScalar(n)
+	case yamlv3.SequenceNode:
+		out := make([]any, len(n.Content))
+		for i, c := range n.Content {
+			var ok bool
+			if out[i], ok = simpleValue(c); !ok {
+				return nil, false
+			}
+		}
+		return out, true
+	case yamlv3.MappingNode:
+		out := make(map[string]any, len(n.Content)/2)
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k, ok := simpleValue(n.Content[i])
+			key, text := k.(string)
+			if !ok || !text {
+				return nil, false
+			}
+			if out[key], ok = simpleValue(n.Content[i+1]); !ok {
+				return nil, false
+			}
+		}
+		return out, len(out) == len(n.Content)/2
+	}
+	return nil, false
+}
+
+var (
+	// otherText are plain scalars that begin like a number or a sign and are text in
+	// every version of YAML: quantities as in 100m and 64Mi, addresses, and flags.
+	otherText = regexp.MustCompile(`^([1-9][0-9]*([A-DF-Za-df-z%][A-Za-z0-9%]*|(\.[0-9]+){2,}(/[0-9]+)?)|--?[A-Za-z][^_]*)$`)
+	// simpleInteger fits into 64 bits, whatever its digits.
+	simpleInteger = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
+	// words that are booleans, or not, depending on whom one asks.
+	disputed = map[string]bool{"y": true, "yes": true, "on": true, "n": true, "no": true, "off": true}
+)
+
+// simpleScalar resolves a scalar by what the core schema of YAML 1.2 and the types of
+// YAML 1.1 have in common.
+func simpleScalar(n *yamlv3.Node) (any, bool) {
+	switch n.Style {
+	case yamlv3.SingleQuotedStyle, yamlv3.DoubleQuotedStyle, yamlv3.LiteralStyle:
+		return n.Value, true
+	case 0, yamlv3.FlowStyle:
+	default:
+		return nil, false
+	}
+	switch n.Value {
+	case "", "~", "null", "Null", "NULL":
+		return nil, true
+	case "true", "True", "TRUE":
+		return true, true
+	case "false", "False", "FALSE":
+		return false, true
+	}
+	switch c := n.Value[0]; {
+	case c >= '0' && c <= '9' && simpleInteger.MatchString(n.Value):
+		i, err := strconv.ParseInt(n.Value, 10, 64)
+		return i, err == nil
+	case c >= '0' && c <= '9', c == '-':
+		return n.Value, otherText.MatchString(n.Value)
+	case c == '+', c == '.', c == '<', c == '=':
+		return nil, false
+	}
+	return n.Value, len(n.Value) > 3 || !disputed[strings.ToLower(n.Value)]
+}
