@@ -151,6 +151,7 @@ class_allowed if ingress_class in parameters.get("allowedIngressClasses", [])
 #   - CVE-2021-25742
 deny_ingress_snippet contains {"field": field, "msg": msg} if {
 	input.object.kind == "Ingress"
+	startswith(input.object.apiVersion, "networking.k8s.io/")
 	some key, _ in input.object.metadata.annotations
 	is_string(key)
 	regex.match(`^nginx\.(ingress\.kubernetes\.io|org)/.*-snippets?$`, key)
@@ -166,6 +167,7 @@ deny_ingress_snippet contains {"field": field, "msg": msg} if {
 #   remediation: Remove the annotation.
 deny_ingress_plain_http contains {"field": field, "msg": msg} if {
 	input.object.kind == "Ingress"
+	startswith(input.object.apiVersion, "networking.k8s.io/")
 	some key, bad in {
 		"nginx.ingress.kubernetes.io/ssl-redirect": "false",
 		"nginx.ingress.kubernetes.io/force-ssl-redirect": "false",

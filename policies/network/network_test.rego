@@ -113,6 +113,13 @@ cases := [
 	[slice, [add("/endpoints/0/addresses", ["a.example.com"]), add("/addressType", "FQDN")], {}, set()],
 	[endpoints, [add("/subsets/0/addresses/0/ip", "127.0.0.1")], {}, {["deny_endpoint_on_node", "subsets[0].addresses[0].ip"]}],
 	[endpoints, [add("/subsets", null)], {}, set()],
+	[service, [add("/spec/loadBalancerSourceRanges", ["0.0.0.0/0"])], {}, set()],
+	[balancer, [add("/spec/loadBalancerSourceRanges", ["0.0.0.0/0"]), add("/metadata/annotations", {"networking.gke.io/load-balancer-type": "Internal"})], {}, set()],
+	[gateway, [add("/spec/listeners/0/allowedRoutes/namespaces", {"from": "Same", "selector": {}})], {}, set()],
+	[ingress, [add("/spec/ingressClassName", 7)], {}, {["deny_ingress_class", "spec.ingressClassName"]}],
+	[default_deny, [without("/spec/policyTypes")], {}, {["deny_default_deny_broken", "spec"], ["deny_policy_types_missing", "spec.policyTypes"]}],
+	[slice, [add("/endpoints/0/addresses", ["10.0.0.300"])], {}, {["deny_endpoint_on_node", "endpoints[0].addresses[0]"]}],
+	[{"apiVersion": "v1", "kind": "List", "items": null}, [], {}, set()],
 	# network policies
 	[rules, [add("/spec/ingress/0/from", [])], {}, {["deny_policy_open_ingress", "spec.ingress[0].from"]}],
 	[rules, [add("/spec/ingress/0", {})], {}, {["deny_policy_open_ingress", "spec.ingress[0].from"]}],
@@ -145,6 +152,16 @@ test_cases if {
 		got := findings(json.patch(case[0], case[1]), case[2])
 		print(case, "found", got)
 		got == case[3]
+	}
+}
+
+# Kinds of the same name in other groups are others' business.
+test_other_groups if {
+	every case in cases {
+		other := object.union(json.patch(case[0], case[1]), {"apiVersion": "example.com/v1"})
+		got := findings(other, {}) - {["deny_list", "items"]}
+		print(case, " found ", got)
+		got == set()
 	}
 }
 

@@ -103,6 +103,7 @@ external_name_allowed if input.object.spec.externalName in parameters.get("allow
 # Every address of Endpoints or an EndpointSlice, by path.
 endpoint_addresses[path] := address if {
 	input.object.kind == "EndpointSlice"
+	startswith(input.object.apiVersion, "discovery.k8s.io/")
 	some i, endpoint in input.object.endpoints
 	some j, address in endpoint.addresses
 	path := sprintf("endpoints[%d].addresses[%d]", [i, j])
@@ -110,6 +111,7 @@ endpoint_addresses[path] := address if {
 
 endpoint_addresses[path] := address if {
 	input.object.kind == "Endpoints"
+	input.object.apiVersion == "v1"
 	some i, subset in input.object.subsets
 	some field in {"addresses", "notReadyAddresses"}
 	some j, entry in subset[field]

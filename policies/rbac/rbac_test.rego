@@ -42,6 +42,8 @@ powers := [
 	[rule("authentication.k8s.io", "userextras/scopes", "impersonate"), {["deny_impersonate", "rules[0]"]}],
 	[rule("authentication.k8s.io", "users", "impersonate:user-info"), {["deny_impersonate", "rules[0]"]}],
 	[rule("", "users", "*"), {["deny_impersonate", "rules[0]"], ["deny_wildcard_verbs", "rules[0].verbs"]}],
+	[rule("example.com", "users", "impersonate"), set()],
+	[object.union(rule("", "secrets", "create"), {"resourceNames": null}), set()],
 	[rule("", "secrets", "list"), {["deny_read_secrets", "rules[0]"]}],
 	[named("", "secrets", "get", "a"), set()],
 	[rule("", "secrets", "create"), set()],
@@ -114,6 +116,7 @@ test_roles if {
 		[object.union(role("ClusterRole", []), {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}, {"matchExpressions": [{"key": "a"}]}]}}), {}, set()],
 		[object.union(role("ClusterRole", []), {"aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {}}]}}), {}, {["deny_aggregates_everything", "aggregationRule.clusterRoleSelectors[0]"]}],
 		[{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleList", "items": []}, {}, {["deny_list", "items"]}],
+		[{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleList", "items": null}, {}, set()],
 		[role("Role", []), {"protectedNamespaces": "kube-system"}, {["deny_wrong_parameters", ""]}],
 	] {
 		got := findings(case[0], case[1])
@@ -132,6 +135,10 @@ account(namespace, name) := {"kind": "ServiceAccount", "namespace": namespace, "
 user(name) := {"kind": "User", "name": name}
 
 group(name) := {"kind": "Group", "name": name}
+
+as_role(of) := json.patch(of, [{"op": "add", "path": "/roleRef/kind", "value": "Role"}])
+
+foreign(of) := object.union(of, {"apiVersion": "example.com/v1"})
 
 test_bindings if {
 	system := [{"op": "add", "path": "/metadata/namespace", "value": "kube-system"}]
@@ -154,6 +161,11 @@ test_bindings if {
 		[binding("RoleBinding", "view", [account("c", "web")]), {}, {["warn_foreign_service_account", "subjects[0].namespace"]}],
 		[json.patch(binding("RoleBinding", "edit", [user("ann")]), system), {}, {["deny_binding_in_system_namespace", "roleRef.name"]}],
 		[json.patch(binding("RoleBinding", "view", [user("ann")]), system), {}, set()],
+		[as_role(binding("RoleBinding", "system:discovery", [group("system:authenticated")])), {}, {["deny_everybody", "subjects[0]"]}],
+		[binding("RoleBinding", "view", [user("default"), object.union(user("ann"), {"namespace": "c"})]), {}, set()],
+		[as_role(json.patch(binding("RoleBinding", "edit", [user("ann")]), system)), {}, set()],
+		[foreign(json.patch(binding("RoleBinding", "cluster-admin", [account("c", "default"), "ann"]), system)), {}, set()],
+		[foreign(binding("RoleBinding", "", null)), {}, set()],
 		[binding("RoleBinding", "", [user("ann")]), {}, {["deny_malformed", "roleRef.name"]}],
 		[binding("RoleBinding", "view", ["ann"]), {}, {["deny_malformed", "subjects[0]"]}],
 		[binding("RoleBinding", "view", [{"kind": "User", "name": 1}]), {}, {["deny_malformed", "subjects[0].name"]}],
