@@ -63,13 +63,13 @@ func TestExplainSecret(t *testing.T) {
 
 func TestExplainIsBounded(t *testing.T) {
 	e, err := policy.Load(t.Context(), []policy.Set{{Name: "s", Modules: map[string]string{
-		"a.rego": "package a\ndeny contains sprintf(\"%d\", [i]) if some i in numbers.range(1, 20000)\n",
+		"a.rego": "package a\ndeny contains sprintf(\"%d\", [i]) if some i in numbers.range(1, 60000)\n",
 	}}}, policy.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := author.Explain(t.Context(), e, policy.Input{Object: []byte(`{"apiVersion":"v1","kind":"A"}`)}, []string{"s/a.deny"})
-	if lines := got["s/a.deny"]; err != nil || len(lines) > 70 || !strings.Contains(strings.Join(lines, "\n"), "more") {
-		t.Errorf("%d lines, %v", len(lines), err)
+	if lines := got["s/a.deny"]; err != nil || len(lines) > 70 || !strings.Contains(strings.Join(lines, "\n"), "more of the kind") || !strings.Contains(lines[len(lines)-1], "steps") {
+		t.Errorf("%d lines, %v: %v", len(lines), err, lines)
 	}
 }

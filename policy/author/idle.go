@@ -107,7 +107,7 @@ func readsPolicy(c *ast.Compiler, test *ast.Rule) bool {
 		rule := queue[0]
 		queue = queue[1:]
 		for _, ref := range dataRefs(rule) {
-			rules := c.GetRulesDynamic(ref)
+			rules := rulesOf(c, ref)
 			found = found || len(rules) == 0
 			for _, to := range rules {
 				if !isTest(to.Module.Package.Location.File) && !isTestRule(to) {
@@ -141,4 +141,9 @@ func dataRefs(rule *ast.Rule) []ast.Ref {
 	})
 	visitor.Walk(rule)
 	return out
+}
+
+// rulesOf lists the rules that a reference may read.
+func rulesOf(c *ast.Compiler, ref ast.Ref) []*ast.Rule {
+	return c.GetRulesDynamicWithOpts(ref, ast.RulesOptions{IncludeHiddenModules: true})
 }

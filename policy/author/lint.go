@@ -251,7 +251,7 @@ func reachable(c *ast.Compiler, from []*ast.Rule) map[*ast.Rule]bool {
 		}
 		seen[rule] = true
 		for _, ref := range dataRefs(rule) {
-			queue = append(queue, c.GetRulesDynamic(ref)...)
+			queue = append(queue, rulesOf(c, ref)...)
 		}
 	}
 	return seen

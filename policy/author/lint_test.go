@@ -55,6 +55,7 @@ func TestLint(t *testing.T) {
 		"NotNamed":    {"A condition with a name is right.", "deny contains \"a\" if not good\ngood if startswith(input.object.spec.x, \"a\")", nil},
 		"NotAlways":   {"What is always there is never absent.", `deny contains "a" if not input.object.kind in {"Pod"}`, nil},
 		"NotLookedUp": {"Nor what was looked up before.", "deny contains \"a\" if {\n\tinput.object.spec.x\n\tnot startswith(input.object.spec.x, \"a\")\n}", nil},
+		"NotAssigned": {"What is given a name is looked up in plain sight.", "deny contains \"a\" if {\n\tx := input.object.spec.x\n\tnot startswith(x, \"a\")\n}", nil},
 		"NotConstant": {"A rule that is a constant is always there.", "deny contains \"a\" if not input.object.kind in kinds\nkinds := {\"Pod\"}", nil},
 		"NotDefault":  {"So is one with a default.", "deny contains \"a\" if not startswith(x, \"a\")\ndefault x := \"\"\nx := input.object.spec.x", nil},
 		"NotGet":      {"object.get has a value in any case.", `deny contains "a" if not startswith(object.get(input.object, ["spec", "x"], ""), "a")`, nil},
@@ -260,7 +261,7 @@ func TestLintV0(t *testing.T) {
 
 func TestCatalogue(t *testing.T) {
 	docs, err := author.Catalogue(files(map[string]string{
-		"b.rego":      "package b\n\n" + lintMetadata + "deny_x contains \"x\" if input.x\n\ndeny_x contains \"y\" if input.y\n\nhelper if input.x\n",
+		"b.rego":      "package b\n\n" + lintMetadata + "deny_x contains \"x\" if input.x\n\n# METADATA\n# title: Another\ndeny_x contains \"y\" if input.y\n\nhelper if input.x\n",
 		"a.rego":      "package a\n\n# METADATA\n# title: Pipes | and <!-- marks.\n# related_resources:\n# - ref: https://example.com/a\n# custom:\n#   references: [CIS 1.2]\nwarn contains \"x\" if input.x\n",
 		"b_test.rego": "package b_test\ndeny contains \"x\" if input.x\n",
 	}))
