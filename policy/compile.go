@@ -35,6 +35,7 @@ type set struct {
 	// operation: others judge no deletions.
 	constraint      *constraintMatch
 	judgesDeletions bool
+	combine         bool // it judges all objects together
 }
 
 // compileSet adds to bad what is wrong, and then returns nil. In most formats it
@@ -61,7 +62,7 @@ func compileSet(s Set, opts Options, bad *problems) []*set {
 		return nil
 	}
 	out := &set{name: s.Name, id: s.Name, format: cmp.Or(s.Format, FormatGitgate), match: m,
-		enforcement: cmp.Or(s.Enforcement, Deny), parameters: ast.NewTerm(parameters), version: s.RegoVersion}
+		enforcement: cmp.Or(s.Enforcement, Deny), parameters: ast.NewTerm(parameters), version: s.RegoVersion, combine: s.Combine}
 	out.compile(modules, s.Data, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
@@ -120,7 +121,7 @@ func (s *set) findReads(opts Options) error {
 	}
 	for i, e := range s.entries {
 		e.index = i
-		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries && !opts.ReadWholeInput {
+		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries && !opts.ReadWholeInput && !s.combine {
 			if reads := collectReads(reachable(groups, g)); reads.memorable() {
 				e.reads = reads
 			}
@@ -173,6 +174,9 @@ func checkSet(s Set, opts Options, bad *problems) {
 	case "", RegoV1, RegoV0:
 	default:
 		report("Rego version %q is unknown: use v1 or v0", s.RegoVersion)
+	}
+	if s.Combine && s.Format != FormatConftest {
+		report("only sets of the format Conftest combine objects: others read data.inventory")
 	}
 	if len(s.Modules) > opts.MaxModules {
 		report("%s", tooMany("modules", len(s.Modules), opts.MaxModules))

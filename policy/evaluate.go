@@ -86,11 +86,11 @@ func (e *Engine) ReadsContext() bool {
 	})
 }
 
-// ReadsNeighbours reports whether a rule may look at other objects: at data.inventory
-// or at the Namespace.
+// ReadsNeighbours reports whether a rule may look at other objects: at data.inventory,
+// at the Namespace, or at all of them together.
 func (e *Engine) ReadsNeighbours() bool {
 	return slices.ContainsFunc(e.sets, func(s *set) bool {
-		return s.context&(PartInventory|PartNamespace) != 0 || s.constraint != nil && s.constraint.namespaceSelector != nil
+		return s.combine || s.context&(PartInventory|PartNamespace) != 0 || s.constraint != nil && s.constraint.namespaceSelector != nil
 	})
 }
 
@@ -160,6 +160,11 @@ func (s *set) plan(kind string) *plan {
 // warns or audits never blocks, not even by failing.
 func (e *Engine) Evaluate(ctx context.Context, in Input) []verdict.Finding {
 	place := verdict.Finding{Stage: verdict.StagePolicy, Object: in.ObjectID, File: in.File, Line: in.Line}
+	return e.supervise(ctx, place, e.opts.Timeout, func(r *run) { r.evaluate(in) })
+}
+
+// supervise runs an evaluation, and gives up on it when its time is up.
+func (e *Engine) supervise(ctx context.Context, place verdict.Finding, timeout time.Duration, evaluate func(*run)) []verdict.Finding {
 	switch {
 	case !e.loaded:
 		return []verdict.Finding{failure(place, verdict.PolicyError, "no policies were loaded: this is a bug in gitgate")}
@@ -173,13 +178,13 @@ func (e *Engine) Evaluate(ctx context.Context, in Input) []verdict.Finding {
 	case <-ctx.Done():
 		return []verdict.Finding{failure(place, verdict.PolicyTimeout, "the evaluation was cancelled while it waited for its turn")}
 	}
-	ctx, stop := context.WithTimeout(ctx, e.opts.Timeout)
+	ctx, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
-	r := &run{engine: e, ctx: ctx, cancel: topdown.NewCancel(), place: place}
+	r := &run{engine: e, ctx: ctx, cancel: topdown.NewCancel(), place: place, timeout: timeout}
 	done := make(chan []verdict.Finding, 1)
 	var abandoned atomic.Bool
 	onGrownStack(func() {
-		fs := r.guarded(in)
+		fs := r.guarded(evaluate)
 		if abandoned.Swap(true) {
 			e.stuck.Add(-1)
 		}
@@ -216,6 +221,7 @@ type run struct {
 	buf    []byte // for keys
 	// unknown is what the caller does not know.
 	unknown Part
+	timeout time.Duration
 	set     atomic.Pointer[set]
 }
 
@@ -227,7 +233,7 @@ func (r *run) current() string {
 }
 
 // guarded turns a panic into a finding.
-func (r *run) guarded(in Input) (fs []verdict.Finding) {
+func (r *run) guarded(evaluate func(*run)) (fs []verdict.Finding) {
 	defer func() {
 		if p := recover(); p != nil {
 			where := ""
@@ -239,7 +245,7 @@ func (r *run) guarded(in Input) (fs []verdict.Finding) {
 				"the evaluation%s panicked with a %T at %s: this is a bug, please report it", where, p, panicPlace(debug.Stack())))}
 		}
 	}()
-	r.evaluate(in)
+	evaluate(r)
 	return r.out
 }
 
@@ -253,6 +259,12 @@ func (r *run) evaluate(in Input) {
 	var matched []*set
 	key := make([]byte, 0, 64)
 	for i, set := range r.engine.sets {
+		if set.combine {
+			if yes, _ := set.selects(s); yes && !in.Together {
+				r.alone(set)
+			}
+			continue
+		}
 		if r.selects(set, s) {
 			matched = append(matched, set)
 			key = strconv.AppendInt(append(key, ','), int64(i), 36)

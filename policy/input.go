@@ -49,6 +49,9 @@ type Input struct {
 	// Namespace of an object that is in none. Of a [Create] it need not say that
 	// nothing is replaced.
 	None Part
+	// Together says that the caller asks [Engine.EvaluateTogether] as well. Otherwise a
+	// set that judges objects together is undetermined.
+	Together bool
 }
 
 // A UserInfo is who asks, as in an admission request.

@@ -73,6 +73,9 @@ type Set struct {
 	Enforcement Enforcement
 	// Parameters is input.parameters. It is an empty object when nil.
 	Parameters map[string]any
+	// Combine has the rules judge all objects together, as conftest's --combine: their
+	// input is [{path, contents}]. Only in [FormatConftest].
+	Combine bool
 	// Format is [FormatGitgate] when empty.
 	Format Format
 	// RegoVersion is [RegoV1] when empty.

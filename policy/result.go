@@ -181,7 +181,7 @@ func (c *collector) unknown(e *entry, parts Part) {
 func (c *collector) unknownPart(e *entry, message string) {
 	c.problem(e, verdict.PolicyUndefined, message)
 	f := &c.findings[len(c.findings)-1]
-	if f.Severity = verdict.Undetermined; e.warns {
+	if f.Severity = verdict.Undetermined; e != nil && e.warns {
 		f.Severity = verdict.Warn
 	}
 	f.Severity = c.set.harshest(f.Severity)
@@ -198,7 +198,7 @@ func (c *collector) fail(e *entry, err error) {
 	case te != nil && te.Code == budgetErrorCode:
 		c.problem(e, verdict.PolicyTimeout, at+te.Message)
 	case topdown.IsCancel(err) || c.run.ctx.Err() != nil:
-		message := fmt.Sprintf("the policies of this object took longer than %s: simplify the rules of this set", c.run.engine.opts.Timeout)
+		message := fmt.Sprintf("the policies of this object took longer than %s: simplify the rules of this set", c.run.timeout)
 		if errors.Is(c.run.ctx.Err(), context.Canceled) {
 			message = "the evaluation was cancelled"
 		}
