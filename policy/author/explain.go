@@ -16,7 +16,7 @@ import (
 // trace is looked at.
 const (
 	maxExplained = 60
-	maxEvents    = 200_000
+	maxEvents    = 50_000
 )
 
 // Explain says how rules, named as [policy.Probe.Rules] names them, come to what
@@ -34,13 +34,16 @@ func Explain(ctx context.Context, e *policy.Engine, in policy.Input, rules []str
 		if !slices.Contains(rules, name) {
 			continue
 		}
-		t := &explainer{rule: name[strings.LastIndexByte(name, '/')+1:], entered: map[uint64]*ast.Rule{}, held: map[string]bool{}, failed: map[string]bool{}, exprs: map[uint64][]string{}}
-		err := p.Ask(ctx, i, t)
+		one, stop := context.WithCancel(ctx)
+		t := &explainer{rule: name[strings.LastIndexByte(name, '/')+1:], stop: stop, entered: map[uint64]*ast.Rule{},
+			held: map[string]bool{}, failed: map[string]bool{}, exprs: map[uint64][]string{}}
+		err := p.Ask(one, i, t)
+		stop()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		lines := t.lines()
-		if err != nil {
+		if err != nil && t.events <= maxEvents { // or it was stopped
 			lines = append(lines, "fails: "+err.Error())
 		}
 		out[name] = lines
@@ -52,6 +55,7 @@ func Explain(ctx context.Context, e *policy.Engine, in policy.Input, rules []str
 type explainer struct {
 	rule    string
 	events  int
+	stop    func()               // called when there were too many
 	entered map[uint64]*ast.Rule // by query
 	exprs   map[uint64][]string  // of each query, as far as it came
 	results []string
@@ -72,6 +76,7 @@ func (x *explainer) Config() topdown.TraceConfig { return topdown.TraceConfig{Pl
 // TraceEvent implements [topdown.QueryTracer].
 func (x *explainer) TraceEvent(e topdown.Event) {
 	if x.events++; x.events > maxEvents {
+		x.stop()
 		return
 	}
 	switch n := e.Node.(type) {
