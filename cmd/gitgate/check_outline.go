@@ -43,7 +43,8 @@ func (c *checker) sketch(in reconcile.Inputs, r *checkedRange) (*sketch, error) 
 	s := &sketch{store: c.outlines, dir: filepath.ToSlash(filepath.Clean("./" + in.Sync.Spec.Path)), moved: in.Sync.Spec.TargetNamespace != ""}
 	s.former, _ = r.former.(outline.Tree)
 	s.head, _ = r.files.(outline.Tree)
-	if s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
+	if in.Trust.Spec.Exceptions != nil || // which count only where everything is rendered
+		s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
 		return nil, nil
 	}
 	depends, err := json.Marshal([]any{
@@ -110,20 +111,20 @@ func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, loca
 		return now
 	}
 	local.previous, req.Previous = former, former
-	req.Elsewhere = known.Objects() - len(former)
+	req.Elsewhere = gate.Elsewhere{Objects: known.Objects() - len(former), Images: known.Images()}
 	_, v := g.Admit(ctx, req)
 	if now == nil || now.Whole() || before.Whole() || !passed(v, verdict.StageRender) || known.Clash(former, local.head) ||
 		slices.ContainsFunc(v.Findings, wantsAll) {
 		return none, false
 	}
-	if name, ok := outline.NameOf(s.head, s.dir, s.depends...); ok {
+	if name, ok := outline.NameOf(s.head, s.dir, s.depends...); ok && !s.store.Has(name) {
 		s.store.Save(name, known.Then(former, s.about(g, local.head, v)))
 	}
 	return v, true
 }
 
-// wantsAll reports whether a look at everything would find more of the kind: a view
-// shows one object of each image, and a render that fails leaves the rest untold.
+// wantsAll reports whether a look at everything would tell more: which objects run an
+// image, and what else is wrong where a render fails.
 func wantsAll(f verdict.Finding) bool {
 	return f.Stage == verdict.StageImage || f.Stage == verdict.StageRender && f.Severity.Blocks()
 }

@@ -36,7 +36,7 @@ func newDoctorCommand() *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
 		Use:     "doctor",
-		GroupID: "server",
+		GroupID: serverGroup,
 		Short:   "Check a cluster: can gitgate work there, does it, and who could go around it",
 		Long: `doctor looks at a cluster and changes nothing. It checks the API server and its
 clock, the registration, certificate and replicas of the webhook and what an

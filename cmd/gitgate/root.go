@@ -72,6 +72,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return exit.code
 }
 
+// serverGroup holds the commands that do not end by themselves.
+const serverGroup = "server"
+
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gitgate",
@@ -84,10 +87,15 @@ Exit codes of every command: 0 allowed, 1 denied, 2 wrong use or configuration,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
+		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			if cmd.GroupID != serverGroup {
+				collectSeldom()
+			}
+		},
 	}
 	root.AddGroup(
 		&cobra.Group{ID: "gates", Title: "Gates:"},
-		&cobra.Group{ID: "server", Title: "Server:"},
+		&cobra.Group{ID: serverGroup, Title: "Server:"},
 	)
 	root.AddCommand(
 		newCheckCommand(), newDiffCommand(), newExplainCommand(),

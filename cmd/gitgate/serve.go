@@ -61,7 +61,7 @@ func newServeCommand() *cobra.Command {
 	var o serveOptions
 	cmd := &cobra.Command{
 		Use:     "serve",
-		GroupID: "server",
+		GroupID: serverGroup,
 		Short:   "Run the reconciler",
 		Long: `serve watches GitSyncs and applies what passes every gate, until it is
 interrupted. What it was applying then is on record and goes on at the next start.

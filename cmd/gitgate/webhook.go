@@ -49,7 +49,7 @@ func newWebhookCommand() *cobra.Command {
 	o := webhookOptions{}
 	cmd := &cobra.Command{
 		Use:     "webhook",
-		GroupID: "server",
+		GroupID: serverGroup,
 		Short:   "Run the admission webhook",
 		Long: `webhook answers the API server's admission reviews: what a locked GitSync declares
 changes only towards what its verified commit says. Every replica fetches and

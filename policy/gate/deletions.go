@@ -33,7 +33,7 @@ func (a *admission) deletions(ctx context.Context) []verdict.Finding {
 		findings[i].Stage = verdict.StagePolicy // whoever asks, and when
 	}
 	for _, o := range more {
-		findings = append(findings, a.judgeDeletion(ctx, o)...)
+		findings = append(findings, a.excepted(a.judgeDeletion(ctx, o), []Object{o})...)
 	}
 	a.dropped = append(a.dropped, more...)
 	if len(more) == 0 {
@@ -48,7 +48,7 @@ func (a *admission) overBudget() []verdict.Finding {
 	commit := a.commit()
 	inventory := min(a.req.Inventory, len(a.objects)+len(a.dropped))
 	if a.req.Inventory == AsPrevious {
-		inventory = len(a.req.Previous) + a.req.Elsewhere
+		inventory = len(a.req.Previous) + a.req.Elsewhere.Objects
 	}
 	budget := max(a.gate.cfg.DeletionBudget(inventory), approvedDeletions(commit.Message))
 	if len(a.dropped) <= budget {

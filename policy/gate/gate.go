@@ -102,11 +102,20 @@ type Request struct {
 	// Inventory counts the objects that are applied now. [AsPrevious] is as many as
 	// the last applied release declared.
 	Inventory int
-	// Elsewhere counts objects that are declared, now as in the last applied release,
-	// and that are not in the trees to look at, because the caller knows that they are
-	// as they were. They count for the inventory, and nothing is released of what was
-	// not looked at whole.
-	Elsewhere int
+	// Elsewhere is what is declared, now as in the last applied release, and not in the
+	// trees to look at.
+	Elsewhere Elsewhere
+}
+
+// Elsewhere says of objects that are not looked at, because the caller knows that they
+// are as they were, what matters of them. They count for the inventory, and nothing is
+// released of what was not looked at whole. The zero value is none.
+type Elsewhere struct {
+	// Objects is how many there are.
+	Objects int
+	// Images are those that they run. They are proven like all others; that one is not
+	// is a finding about no object.
+	Images []string
 }
 
 // AsPrevious is the inventory where no cluster tells another one.
@@ -260,7 +269,7 @@ func (a *admission) run(ctx context.Context) (*Release, verdict.Verdict) {
 	}
 	a.end(findings...)
 	v := a.out.Verdict()
-	if !v.Allowed() || a.req.Elsewhere > 0 {
+	if !v.Allowed() || a.req.Elsewhere.Objects > 0 {
 		return nil, v
 	}
 	return &Release{candidate: *c}, v
@@ -314,7 +323,7 @@ func (a *admission) render(ctx context.Context) bool {
 	findings = append(findings, a.trespasses(objects, "declare")...)
 	findings = append(findings, a.renderPrevious(ctx)...)
 	a.objects = slices.Clone(objects)
-	a.out.Objects(len(objects) + a.req.Elsewhere)
+	a.out.Objects(len(objects) + a.req.Elsewhere.Objects)
 	a.judged = a.gate.memo.next(objects)
 	return a.end(findings...)
 }

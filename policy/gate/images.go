@@ -32,7 +32,15 @@ func (a *admission) images(ctx context.Context) bool {
 			}
 		}
 	}
+	for _, ref := range a.req.Elsewhere.Images {
+		wanted[ref] = true
+	}
 	answers := a.proveAll(ctx, wanted)
+	for _, ref := range a.req.Elsewhere.Images {
+		if err := answers[ref].err; err != nil {
+			findings = append(findings, imageFinding(imageLeaf{ref: ref}, err))
+		}
+	}
 	for i, j := range a.judged {
 		if j.pinned == nil {
 			findings = append(findings, j.pin(answers)...)

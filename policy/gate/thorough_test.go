@@ -117,7 +117,7 @@ func TestElsewhereIsNotReleased(t *testing.T) {
 	if release, v := g.Admit(t.Context(), req); release == nil || v.Objects != 1 {
 		t.Fatalf("whole: %s", v.Summary())
 	}
-	req.Elsewhere = 9
+	req.Elsewhere.Objects = 9
 	if release, v := g.Admit(t.Context(), req); release != nil || !v.Allowed() || v.Objects != 10 {
 		t.Errorf("a part of a release was released: %d objects, %s", v.Objects, v.Summary())
 	}

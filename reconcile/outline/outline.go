@@ -138,19 +138,12 @@ func (o *Outline) special(object gate.Object) bool {
 	}
 }
 
-// choose finds out which files stand apart: those that are special, one for each
-// image, so that every image is proven again, and one at least, for a path that shows
-// nothing would seem to declare nothing.
+// choose finds out which files stand apart: those that are special, and one at least,
+// for a path that shows nothing would seem to declare nothing.
 func (o *Outline) choose() {
 	o.apart = map[string]bool{}
-	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(o.files)) {
-		f := o.files[name]
-		take := f.special || len(o.apart) == 0
-		for _, image := range f.images {
-			take = take || !seen[image]
-			seen[image] = true
-		}
+		take := o.files[name].special || len(o.apart) == 0
 		for at := name; take && !o.apart[at] && at != "."; at = path.Dir(at) {
 			o.apart[at] = true
 		}
@@ -164,6 +157,17 @@ func (o *Outline) Objects() int {
 		n += len(f.keys)
 	}
 	return n
+}
+
+// Images lists what is run, each image once.
+func (o *Outline) Images() []string {
+	seen := map[string]bool{}
+	for _, f := range o.files {
+		for _, image := range f.images {
+			seen[image] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
 }
 
 // Clash reports whether what a view hides could make a difference to a verdict on the

@@ -74,6 +74,12 @@ func (s Store) code(n Name, body []byte) []byte {
 	return mac.Sum(nil)
 }
 
+// Has reports whether there is something by this name.
+func (s Store) Has(n Name) bool {
+	_, err := os.Stat(s.file(n))
+	return s.Dir != "" && err == nil
+}
+
 // Load returns the outline of a name; nil if there is none.
 func (s Store) Load(n Name) *Outline {
 	if s.Dir == "" {
