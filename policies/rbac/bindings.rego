@@ -19,7 +19,10 @@ home(subject) := subject.namespace if has_home(subject)
 
 home(subject) := "" if not has_home(subject)
 
-has_home(subject) if not subject.namespace in {"", null}
+has_home(subject) if {
+	namespace := subject.namespace
+	not namespace in {"", null}
+}
 
 gives_cluster_admin if {
 	input.object.roleRef.name == "cluster-admin"

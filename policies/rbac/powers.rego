@@ -27,7 +27,7 @@ deny_escalate contains {"field": field, "msg": msg} if {
 deny_bind contains {"field": field, "msg": msg} if {
 	input.object.kind in {"ClusterRole", "Role"}
 	some field in given({"rbac.authorization.k8s.io"}, {"clusterroles", "roles"}, {"bind"})
-	not field in confined - naming("cluster-admin")
+	not names_all_but(field, "cluster-admin")
 	msg := sprintf("%s gives the verb bind on every role or on cluster-admin: name the roles in resourceNames", [field])
 }
 
@@ -43,8 +43,14 @@ deny_bind contains {"field": field, "msg": msg} if {
 deny_impersonate contains {"field": field, "msg": msg} if {
 	input.object.kind in {"ClusterRole", "Role"}
 	some field in impersonating
-	not field in confined - naming("system:masters")
+	not names_all_but(field, "system:masters")
 	msg := sprintf("%s lets anybody be impersonated: name who in resourceNames", [field])
+}
+
+# Whether a rule names what it is for, and the one that it must not.
+names_all_but(field, name) if {
+	field in confined
+	not field in naming(name)
 }
 
 naming(name) := {path |

@@ -72,14 +72,14 @@ malformed[path] := "a text" if {
 	some i, subject in input.object.subjects
 	is_object(subject)
 	some field in {"kind", "name"}
-	not named(subject[field])
+	not has_text(subject, field)
 	path := sprintf("subjects[%v].%s", [i, field])
 }
 
 malformed[path] := "a text" if {
 	path := "roleRef.name"
 	is_binding
-	not named(input.object.roleRef.name)
+	not has_role
 }
 
 texts(value) if {
@@ -89,9 +89,14 @@ texts(value) if {
 	}
 }
 
-named(name) if {
-	is_string(name)
-	name != ""
+has_text(subject, field) if {
+	is_string(subject[field])
+	subject[field] != ""
+}
+
+has_role if {
+	is_string(input.object.roleRef.name)
+	input.object.roleRef.name != ""
 }
 
 # METADATA

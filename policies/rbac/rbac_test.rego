@@ -166,6 +166,8 @@ test_bindings if {
 		[as_role(json.patch(binding("RoleBinding", "edit", [user("ann")]), system)), {}, set()],
 		[foreign(json.patch(binding("RoleBinding", "cluster-admin", [account("c", "default"), "ann"]), system)), {}, set()],
 		[foreign(binding("RoleBinding", "", null)), {}, set()],
+		[json.remove(binding("RoleBinding", "view", [user("ann")]), ["roleRef"]), {}, {["deny_malformed", "roleRef.name"]}],
+		[binding("RoleBinding", "view", [{"kind": "User"}]), {}, {["deny_malformed", "subjects[0].name"]}],
 		[binding("RoleBinding", "", [user("ann")]), {}, {["deny_malformed", "roleRef.name"]}],
 		[binding("RoleBinding", "view", ["ann"]), {}, {["deny_malformed", "subjects[0]"]}],
 		[binding("RoleBinding", "view", [{"kind": "User", "name": 1}]), {}, {["deny_malformed", "subjects[0].name"]}],

@@ -110,14 +110,15 @@ holds_key(text) if {
 variables[path] := variable if {
 	some of, container in pod.containers
 	some i, variable in container.env
-	not variable.value in {"", null}
+	value := variable.value
+	not value in {"", null}
 	path := sprintf("%s.env[%v]", [of, i])
 }
 
 # "$(NAME)" stands for another variable.
-refers(text) if {
-	is_string(text)
-	regex.match(`^\$\([A-Za-z_.-][A-Za-z0-9_.-]*\)$`, text)
+is_reference(variable) if {
+	is_string(variable.value)
+	regex.match(`^\$\([A-Za-z_.-][A-Za-z0-9_.-]*\)$`, variable.value)
 }
 
 # METADATA
@@ -133,7 +134,7 @@ deny_literal_secret contains {"field": field, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, variable in variables
 	named_secret(variable.name)
-	not refers(variable.value)
+	not is_reference(variable)
 	field := concat(".", [path, "value"])
 	msg := sprintf("%s gives %s in the open: put it into a Secret and change what it was", [field, variable.name])
 }
@@ -333,7 +334,8 @@ deny_last_applied_secret contains {"field": field, "msg": msg} if {
 	input.object.kind == "Secret"
 	is_secret
 	name := "kubectl.kubernetes.io/last-applied-configuration"
-	not input.object.metadata.annotations[name] in {"", null}
+	value := input.object.metadata.annotations[name]
+	not value in {"", null}
 	field := sprintf("metadata.annotations[%s]", [name])
 	msg := sprintf("%s holds a copy of the Secret in the open: remove it and use server-side apply", [field])
 }

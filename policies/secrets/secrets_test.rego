@@ -159,6 +159,7 @@ test_pods if {
 		[pod({"env": [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]}), {}, {["warn_secret_in_env", "spec.containers[0].env[0].valueFrom.secretKeyRef"]}],
 		[pod({"env": [{"name": "A", "valueFrom": {"fieldRef": {}, "secretKeyRef": null}}]}), {}, set()],
 		[pod({"envFrom": [{"configMapRef": {"name": "a"}}, {"secretRef": {"name": "a"}}]}), {}, {["warn_secret_in_env", "spec.containers[0].envFrom[1].secretRef"]}],
+		[pod({"env": [{"value": keys[0]}]}), {}, {["deny_key_in_env", "spec.containers[0].env[0].value"]}],
 		[token(3600), {}, set()],
 		[token(null), {}, set()],
 		[token(604800), {}, {long}],

@@ -68,6 +68,8 @@ full_name(name) := concat("/", ["docker.io", name]) if {
 
 full_name(name) := concat("/", ["docker.io/library", name]) if not contains(name, "/")
 
+names_registry(image) if has_registry(image.named)
+
 has_registry(name) if {
 	contains(name, "/")
 	regex.match(`^(?:localhost|[^/]*[.:][^/]*)/`, name)
@@ -105,13 +107,13 @@ deny_foreign_registry contains {"field": path, "msg": msg} if {
 	allowed := parameters.get("allowedRegistries", [])
 	allowed != []
 	some path, image in images
-	not from_any(image.name, allowed)
+	not of_any(image, allowed)
 	msg := sprintf("%s is %s, which is of none of %s: use an image of one of these", [path, image.text, concat(", ", allowed)])
 }
 
-from_any(name, prefixes) if {
+of_any(image, prefixes) if {
 	some prefix in prefixes
-	of(name, prefix)
+	of(image.name, prefix)
 }
 
 # METADATA
@@ -123,7 +125,7 @@ from_any(name, prefixes) if {
 deny_short_name contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, image in images
-	not has_registry(image.named)
+	not names_registry(image)
 	msg := sprintf("%s is %s, which names no registry: write %s", [path, image.text, image.name])
 }
 
@@ -189,7 +191,7 @@ deny_never_pulled contains {"field": field, "msg": msg} if {
 deny_unverified_image contains {"field": path, "msg": msg} if {
 	input.object.kind in {"CronJob", "DaemonSet", "Deployment", "Job", "Pod", "PodTemplate", "ReplicaSet", "ReplicationController", "StatefulSet"}
 	some path, image in images
-	not from_any(image.name, parameters.get("unverifiedRegistries", []))
+	not of_any(image, parameters.get("unverifiedRegistries", []))
 	count(vouching(image)) == 0
 	msg := sprintf("%s is %s, for which nobody vouches: sign it, or name its registry in unverifiedRegistries", [path, image.text])
 }

@@ -22,7 +22,7 @@ deny_requests_missing contains {"field": field, "msg": msg} if {
 	some path, container in lasting
 	some resource in required_requests
 	not requested(container, resource)
-	not requested(pod.spec, resource)
+	not pod_requests(resource)
 	field := sprintf("%s.resources.requests.%s", [path, resource])
 	msg := sprintf("%s is missing: set it to what the container needs", [field])
 }
@@ -32,6 +32,10 @@ required_requests := parameters.get("requiredRequests", ["cpu", "memory"])
 requested(holder, resource) if has_quantity(holder, "requests", resource)
 
 requested(holder, resource) if has_quantity(holder, "limits", resource)
+
+pod_requests(resource) if requested(pod.spec, resource)
+
+pod_limits(resource) if has_quantity(pod.spec, "limits", resource)
 
 # METADATA
 # title: Limits
@@ -46,7 +50,7 @@ deny_limits_missing contains {"field": field, "msg": msg} if {
 	some path, container in lasting
 	some resource in required_limits
 	not has_quantity(container, "limits", resource)
-	not has_quantity(pod.spec, "limits", resource)
+	not pod_limits(resource)
 	field := sprintf("%s.resources.limits.%s", [path, resource])
 	msg := sprintf("%s is missing: set it to the most that the container may take", [field])
 }

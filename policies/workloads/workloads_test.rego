@@ -106,6 +106,8 @@ forbidden := [
 	["deny_mutable_tag", "spec.template.spec.containers[0].image", [at(concat("/", [first, "image"]), 1)]],
 	["deny_default_namespace", "metadata.namespace", [at("/metadata/namespace", "default")]],
 	["deny_tolerates_everything", "spec.template.spec.tolerations[0].key", [at(concat("/", [template, "tolerations"]), [{"operator": "Exists"}])]],
+	["deny_tolerates_everything", "spec.template.spec.tolerations[0].key", [at(concat("/", [template, "tolerations"]), [{"key": ""}])]],
+	["deny_tolerates_everything", "spec.template.spec.tolerations[0].key", [at(concat("/", [template, "tolerations"]), [{"key": 7}])]],
 	["deny_on_control_plane", "spec.template.spec.tolerations[0].key", [at(concat("/", [template, "tolerations"]), [{"key": "node-role.kubernetes.io/control-plane"}])]],
 	["deny_on_control_plane", "spec.template.spec.tolerations[0].key", [without("/metadata/namespace"), at(concat("/", [template, "tolerations"]), [{"key": "node-role.kubernetes.io/master"}])]],
 	["deny_node_name", "spec.template.spec.nodeName", [at(concat("/", [template, "nodeName"]), "n1")]],
@@ -137,6 +139,7 @@ allowed := [
 	[at("/metadata/namespace", "kube-system"), at(concat("/", [template, "priorityClassName"]), "system-node-critical")],
 	[without(concat("/", [template, "serviceAccountName"]))],
 	[at(concat("/", [template, "nodeName"]), "")],
+	[at(concat("/", [template, "priorityClassName"]), "high")],
 ]
 
 test_allowed if {
@@ -144,6 +147,36 @@ test_allowed if {
 		got := found(good, patches)
 		print(patches, got)
 		got == set()
+	}
+}
+
+# Kinds of the same name in other groups are others' business.
+test_other_groups if {
+	every case in forbidden {
+		got := found(object.union(good, {"apiVersion": "example.com/v1"}), case[2])
+		print(case, " found ", got)
+		got == set()
+	}
+}
+
+test_probes_and_replicas if {
+	readiness := ["deny_readiness_probe_missing", "spec.template.spec.containers[0].readinessProbe"]
+	liveness := ["warn_liveness_probe_missing", "spec.template.spec.containers[0].livenessProbe"]
+	every case in [
+		[[at(concat("/", [first, "readinessProbe"]), "a")], {readiness, ["deny_malformed_pod", "spec.template.spec.containers[0].readinessProbe"]}],
+		[[at(concat("/", [first, "livenessProbe"]), "a")], {liveness, ["deny_malformed_pod", "spec.template.spec.containers[0].livenessProbe"]}],
+		[[at(concat("/", [first, "livenessProbe"]), {})], {liveness}],
+		[[at(concat("/", [first, "livenessProbe"]), null), at(concat("/", [first, "readinessProbe"]), null)], {liveness, readiness}],
+		[[at("/spec/replicas", 1), at("/spec/strategy", {"type": "Recreate"}), without(concat("/", [template, "topologySpreadConstraints"]))], {["warn_few_replicas", "spec.replicas"]}],
+		[[at("/spec/replicas", "1")], set()],
+		[[at("/spec/strategy", {"rollingUpdate": {"maxUnavailable": "25%"}})], set()],
+		[[at(concat("/", [template, "shareProcessNamespace"]), false)], set()],
+		[[at(concat("/", [template, "shareProcessNamespace"]), null)], set()],
+		[[at(concat("/", [template, "serviceAccount"]), "")], set()],
+	] {
+		got := found(good, case[0])
+		print(case, " found ", got)
+		got == case[1]
 	}
 }
 
@@ -159,6 +192,8 @@ test_other_kinds if {
 	found(budget, [at("/spec", {"minAvailable": "100%"})]) == {["deny_budget_blocks_drains", "spec.minAvailable"]}
 	found(account, [without("/automountServiceAccountToken")]) == {["deny_default_account_token", "automountServiceAccountToken"]}
 	found(account, [at("/metadata/name", "web"), without("/automountServiceAccountToken")]) == set()
+	found(account, [at("/apiVersion", "example.com/v1"), without("/automountServiceAccountToken")]) == set()
+	findings({"apiVersion": "v1", "kind": "List", "items": null}, {}) == set()
 	findings({"apiVersion": "v1", "kind": "List", "items": [good]}, {}) == {["deny_list", "items"]}
 	findings({"apiVersion": "example.com/v1", "kind": "Deployment", "spec": {"replicas": 2, "template": {}}}, {}) == set()
 }
@@ -235,6 +270,8 @@ test_max_limits if {
 		["1e9", {"memory": "2Gi"}, false],
 		["lots", {"memory": "2Gi"}, false],
 		["1Gi", {"memory": "lots"}, false],
+		[null, {"memory": "1Gi"}, true],
+		[{}, {"memory": "1Gi"}, false],
 	] {
 		object := json.patch(good, [at(concat("/", [first, "resources/limits/memory"]), case[0])])
 		over := {field | some [rule, field] in findings(object, {"maxLimits": case[1]}); rule == "deny_limits_too_large"; startswith(field, "spec.template.spec.containers")}
