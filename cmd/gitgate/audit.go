@@ -10,8 +10,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -163,10 +165,6 @@ func (r *strayReporter) Report(ctx context.Context, report audit.Report) error {
 	if report.Closes {
 		strays = strayStatus(report)
 	}
-	told := fmt.Sprint(strays)
-	if r.told[report.Sync] == told {
-		return nil
-	}
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"metadata": map[string]any{"name": report.Sync.Name, "namespace": report.Sync.Namespace},
 	}}
@@ -182,6 +180,11 @@ func (r *strayReporter) Report(ctx context.Context, report audit.Report) error {
 	case err != nil:
 		return err
 	}
+	// Another replica may have written since we did, and what is cached be from before.
+	told := fmt.Sprint(strays)
+	if r.told[report.Sync] == told && tells(&there, report) {
+		return nil
+	}
 	u.SetUID(there.UID) // not another one of that name
 	if err := r.client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.FieldOwner(auditManager), client.ForceOwnership); err != nil {
 		return client.IgnoreNotFound(err)
@@ -190,6 +193,20 @@ func (r *strayReporter) Report(ctx context.Context, report audit.Report) error {
 		delete(r.told, report.Sync)
 	}
 	return nil
+}
+
+// tells reports whether the status tells what a report says.
+func tells(sync *v1alpha1.GitSync, report audit.Report) bool {
+	var is *v1alpha1.StrayStatus
+	if sync.Status.Lock != nil {
+		is = sync.Status.Lock.Strays
+	}
+	if is == nil || !report.Closes {
+		return is == nil && !report.Closes
+	}
+	var want v1alpha1.StrayStatus
+	err := runtime.DefaultUnstructuredConverter.FromUnstructured(strayStatus(report), &want)
+	return err == nil && equality.Semantic.DeepEqual(is, &want)
 }
 
 // strayStatus is a report as the status has it.

@@ -330,11 +330,14 @@ func (s *session) look(ctx context.Context, id objectID) {
 	}
 }
 
+// noRight is why a kind cannot be looked at that nobody will show us.
+const noRight = "no right to list and watch it"
+
 // unseenReason says in a word why a target cannot be watched.
 func unseenReason(err error) string {
 	switch {
 	case apierrors.IsForbidden(err):
-		return "no right to list and watch it"
+		return noRight
 	case apierrors.IsNotFound(err):
 		return "not served"
 	}

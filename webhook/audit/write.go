@@ -172,7 +172,7 @@ func (s *scan) sweep() {
 		return
 	}
 	for _, t := range s.watches.targets() {
-		if !s.listed[t] {
+		if !s.listed[t] && s.unseen[t] != noRight {
 			return
 		}
 	}

@@ -198,6 +198,12 @@ func TestReports(t *testing.T) {
 			}
 		})
 	}
+	w.judge = func(*admissionv1.AdmissionRequest) []verdict.Finding {
+		return []verdict.Finding{{Stage: verdict.StagePolicy, Reason: verdict.PolicyDenied, Severity: verdict.Deny, Message: "no label"}}
+	}
+	open := strings.Replace(report("Report", "gitgate-1"), "shop", "elsewhere", 1)
+	w.check(t, "No rule keeps it from telling.", try{user: webhook, op: admissionv1.Create, new: open}, "")
+	w.check(t, "Of others it does.", try{user: alice, op: admissionv1.Create, new: open}, verdict.PolicyDenied)
 	if x := w.explain(report("Report", "gitgate-1")); !x.Explained {
 		t.Errorf("a report of ours: %+v", x)
 	}

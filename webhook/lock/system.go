@@ -27,8 +27,6 @@ func (r *review) system() (ruling, bool) {
 		return r.definition()
 	case r.key.group == "apiregistration.k8s.io" && r.key.resource == "apiservices" && r.main():
 		return r.apiService()
-	case r.isOwnReport() && r.main() && r.isOwn():
-		return allow(MatchedSystem, nil), true
 	case r.key.group == "rbac.authorization.k8s.io" && r.key.namespace == "" && strings.HasPrefix(r.key.name, "gitgate-"):
 		return r.ownObject()
 	case r.key.namespace == r.lock.cfg.System && r.key.namespace != "":
@@ -38,9 +36,12 @@ func (r *review) system() (ruling, bool) {
 }
 
 // isOwnReport reports whether an object is a report by gitgate on what rules say of
-// another one, which is written beside that, in closed namespaces too.
+// another one. It is written beside that, in closed namespaces too, and no rule that
+// every object must bear somebody's label keeps it from telling.
 func (r *review) isOwnReport() bool {
-	return (r.key.group == "openreports.io" || r.key.group == "wgpolicyk8s.io") && strings.HasPrefix(r.key.name, "gitgate-") && r.snap.records[r.key] == nil
+	gr := r.req.Resource
+	return (gr.Group == "openreports.io" || gr.Group == "wgpolicyk8s.io") && strings.HasPrefix(r.req.Name, "gitgate-") && r.main() &&
+		r.snap.records[key{gr.Group, gr.Resource, r.req.Namespace, r.req.Name}] == nil
 }
 
 // isOwn reports whether the caller is one of gitgate's own service accounts.
