@@ -24,7 +24,7 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 	set := policy.Set{
 		Name: in.Set.Name, Modules: map[string]string{},
 		Enforcement: policy.Enforcement(spec.Enforcement), Match: policyMatch(spec.Match),
-		Format: policy.Format(spec.Format), RegoVersion: policy.RegoVersion(spec.RegoVersion),
+		Format: policy.Format(spec.Format), RegoVersion: policy.RegoVersion(spec.RegoVersion), Combine: spec.Combine,
 	}
 	for _, name := range spec.Source.Library {
 		pack, err := policies.Pack(name)

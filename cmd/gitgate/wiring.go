@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"sync"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"gitgate.dev/gitgate/policy"
@@ -54,6 +52,10 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	commits.Now = g.now
+	honours, err := exceptionTrust(&commits, in.Trust.Spec)
+	if err != nil {
+		return nil, unusable(verdict.TrustInvalid, err)
+	}
 	commitVerifier, err := commit.NewVerifier(commits)
 	if err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
@@ -89,6 +91,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
+		Exceptions:     honours, Now: g.now,
 	}
 	if local, ok := cluster.(*localStage); ok {
 		g.pre.adapt(&config, in, local)
@@ -126,48 +129,13 @@ func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
 type evaluator struct {
 	engine     *policy.Engine
 	trace      *ruleTrace
-	neighbours neighbours
-}
-
-// neighbours are the objects among which another one is judged.
-type neighbours struct {
-	inventory  *policy.Inventory
-	namespaces map[string][]byte
-}
-
-// meet makes neighbours of objects as JSON.
-func meet(objects [][]byte) (n neighbours, err error) {
-	n.namespaces = map[string][]byte{}
-	for _, raw := range objects {
-		var o metav1.PartialObjectMetadata
-		if err := json.Unmarshal(raw, &o); err != nil {
-			return n, errors.New("an object is no JSON object")
-		}
-		if o.APIVersion == "v1" && o.Kind == "Namespace" {
-			n.namespaces[o.Name] = raw
-		}
-	}
-	n.inventory, err = policy.NewInventory(objects)
-	return n, err
-}
-
-// ReadsNeighbours implements [gate.NeighbourEvaluator].
-func (e evaluator) ReadsNeighbours() bool { return e.engine.ReadsNeighbours() }
-
-// Among implements [gate.NeighbourEvaluator].
-func (e evaluator) Among(objects [][]byte) (gate.PolicyEvaluator, error) {
-	n, err := meet(objects)
-	return evaluator{engine: e.engine, neighbours: n, trace: e.trace}, err
+	neighbours *neighbours // nil where they are not known
 }
 
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
-	out := ruleInput(in)
-	out.Inventory = e.neighbours.inventory
-	if !in.ClusterScoped {
-		out.Namespace = e.neighbours.namespaces[in.Namespace]
-	}
+	out := e.neighbours.input(in)
 	return e.trace.heard(ctx, e.engine, out, e.engine.Evaluate(ctx, out))
 }
 

@@ -34,10 +34,13 @@ type site struct {
 	cluster *cluster
 	secrets *keeper
 	rego    string
+	combine bool // rego is of conftest and judges all objects together
 	budget  func(int) int
 	// protected is what the gate protects.
 	protected []gate.Protected
 	thorough  bool
+	// edit completes the configuration of the gate; nil changes nothing.
+	edit func(*gate.Config)
 	// more completes the request of admit; nil changes nothing.
 	more func(*gate.Request)
 
@@ -93,16 +96,23 @@ func (s *site) open() *gate.Gate {
 		s.t.Fatal(err)
 	}
 	// A minute is a deadline that a busy machine does not miss.
-	engine, err := policy.Load(s.t.Context(), []policy.Set{{Name: "acme", Modules: map[string]string{"acme.rego": s.rego}}},
-		policy.Options{Timeout: time.Minute})
+	set := policy.Set{Name: "acme", Modules: map[string]string{"acme.rego": s.rego}}
+	if s.combine {
+		set.Format, set.Combine = policy.FormatConftest, true
+	}
+	engine, err := policy.Load(s.t.Context(), []policy.Set{set}, policy.Options{Timeout: time.Minute})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	g, err := gate.New(gate.Config{
+	config := gate.Config{
 		Commits: commits, Renderer: renderer{render.Options{Path: "app", Cache: render.NewCache(16 << 20)}},
 		Images: images, Policies: evaluator{engine: engine}, Secrets: s.secrets, Cluster: s.cluster, DeletionBudget: s.budget,
 		Protected: s.protected, Thorough: s.thorough,
-	})
+	}
+	if s.edit != nil {
+		s.edit(&config)
+	}
+	g, err := gate.New(config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -241,13 +251,24 @@ func (renderer) Line(fsys fs.FS, src gate.Source, field string) int {
 type evaluator struct {
 	engine    *policy.Engine
 	inventory *policy.Inventory
+	all       []policy.Input
 }
 
 func (e evaluator) ReadsNeighbours() bool { return e.engine.ReadsNeighbours() }
 
-func (e evaluator) Among(objects [][]byte) (gate.PolicyEvaluator, error) {
-	inventory, err := policy.NewInventory(objects)
-	return evaluator{e.engine, inventory}, err
+func (e evaluator) Among(objects []gate.PolicyInput) (gate.TogetherEvaluator, error) {
+	raw := make([][]byte, len(objects))
+	for i, in := range objects {
+		raw[i] = in.Object
+		e.all = append(e.all, policy.Input{Object: in.Object, ObjectID: in.ID, File: in.Source.File})
+	}
+	var err error
+	e.inventory, err = policy.NewInventory(raw)
+	return e, err
+}
+
+func (e evaluator) Together(ctx context.Context) []verdict.Finding {
+	return e.engine.EvaluateTogether(ctx, e.all)
 }
 
 func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
@@ -255,7 +276,7 @@ func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
 	return e.engine.Evaluate(ctx, policy.Input{
 		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
-		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Inventory: e.inventory,
+		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Inventory: e.inventory, Together: e.all != nil,
 		Commit: &policy.Commit{SHA: in.Commit.Hash, Message: in.Commit.Message, Paths: in.Paths},
 	})
 }

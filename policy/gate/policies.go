@@ -50,10 +50,10 @@ func (a *admission) policies(ctx context.Context) bool {
 	for i, j := range a.judged {
 		object := a.objects[i]
 		old := previous[object.key()]
-		if !together && a.req.JudgedBefore && old == j.rendered.Unstructured {
+		if together == nil && a.req.JudgedBefore && old == j.rendered.Unstructured {
 			continue
 		}
-		if !together && j.policyJudged && (old == object.Unstructured || !a.gate.cfg.Policies.ReadsContext()) {
+		if together == nil && j.policyJudged && (old == object.Unstructured || !a.gate.cfg.Policies.ReadsContext()) {
 			mu.Lock()
 			findings = append(findings, j.policy...)
 			mu.Unlock()
@@ -73,26 +73,36 @@ func (a *admission) policies(ctx context.Context) bool {
 		})
 	}
 	_ = group.Wait() // the goroutines report through findings
+	if together != nil {
+		findings = append(findings, together.Together(ctx)...)
+	}
 	return a.end(findings...)
 }
 
 // meetNeighbours hands the objects of the release to rules that look at others than
-// the one that they judge, and reports whether there are such: what they said of an
-// object before they say again, for its neighbours may have changed.
-func (a *admission) meetNeighbours() (together bool, err error) {
+// the one that they judge; it returns nil when there are none. What such rules said of
+// an object before they say again, for its neighbours may have changed.
+func (a *admission) meetNeighbours() (TogetherEvaluator, error) {
 	a.rules = a.gate.cfg.Policies
 	among, ok := a.rules.(NeighbourEvaluator)
 	if !ok || !among.ReadsNeighbours() {
-		return false, nil
+		return nil, nil
 	}
-	objects := make([][]byte, len(a.objects))
+	objects := make([]PolicyInput, len(a.objects))
 	for i, o := range a.objects {
-		if objects[i], err = a.policyJSON(o.Unstructured); err != nil {
-			return false, fmt.Errorf("%s: %w", o.ID(), err)
+		raw, err := a.policyJSON(o.Unstructured)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.ID(), err)
 		}
+		objects[i] = PolicyInput{Operation: OperationCreate, Object: raw, ID: o.ID(), Source: o.Source,
+			Namespace: o.GetNamespace(), ClusterScoped: o.GetNamespace() == ""}
 	}
-	a.rules, err = among.Among(objects)
-	return true, err
+	together, err := among.Among(objects)
+	if err != nil {
+		return nil, err
+	}
+	a.rules = together
+	return together, nil
 }
 
 // readChanged lists the changed paths for rules that may ask for them.

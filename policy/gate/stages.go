@@ -63,14 +63,21 @@ type PolicyInput struct {
 }
 
 // A NeighbourEvaluator is a PolicyEvaluator whose rules may look at other objects
-// than the one that they judge: at its Namespace, or at any that there are.
+// than the one that they judge: at its Namespace, at any that there are, or at all of
+// them together.
 type NeighbourEvaluator interface {
 	PolicyEvaluator
 	// ReadsNeighbours reports whether a rule does.
 	ReadsNeighbours() bool
-	// Among returns an evaluator of objects that are among these, which are JSON.
-	// Secrets are masked.
-	Among(objects [][]byte) (PolicyEvaluator, error)
+	// Among returns an evaluator of objects that are among these.
+	Among(objects []PolicyInput) (TogetherEvaluator, error)
+}
+
+// A TogetherEvaluator judges objects one by one, and once all of them together. The
+// findings of the latter name no object.
+type TogetherEvaluator interface {
+	PolicyEvaluator
+	Together(ctx context.Context) []verdict.Finding
 }
 
 // A User is who asks, as an API server knows him.

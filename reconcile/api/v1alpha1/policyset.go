@@ -40,6 +40,7 @@ type PolicySetList struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Gatekeeper' || (!has(self.regoVersion) && !has(self.source.library))",message="of the format Gatekeeper, regoVersion is in the templates, and the library is of another format"
 // +kubebuilder:validation:XValidation:rule="!has(self.format) || self.format != 'Conftest' || !has(self.source.library)",message="the library is not of the format Conftest"
+// +kubebuilder:validation:XValidation:rule="!has(self.combine) || !self.combine || (has(self.format) && self.format == 'Conftest')",message="combine is of the format Conftest: rules of others read data.inventory"
 // +kubebuilder:validation:XValidation:rule="!has(self.regoVersion) || self.regoVersion == 'v1' || !has(self.source.library)",message="the library is written in Rego v1: use two PolicySets"
 type PolicySetSpec struct {
 	// Source of the rules.
@@ -57,6 +58,11 @@ type PolicySetSpec struct {
 	// +kubebuilder:validation:Enum=v0;v1
 	// +optional
 	RegoVersion string `json:"regoVersion,omitempty"`
+	// Combine has the rules judge all objects of a revision together, as conftest's
+	// --combine: their input is a list of path and contents. At admission, where one
+	// object is known, they are undetermined.
+	// +optional
+	Combine bool `json:"combine,omitempty"`
 	// Enforcement is what a denial means: Deny refuses the revision, Warn shows
 	// it in the verdict, Audit notes it there as information.
 	// +kubebuilder:validation:Enum=Deny;Warn;Audit
