@@ -92,7 +92,8 @@ func canFail(e *ast.Expr) bool {
 				return true
 			}
 		}
-		return strings.HasPrefix(terms[0].Value.String(), "data.") // a function of a policy
+		_, builtin := ast.BuiltinMap[terms[0].Value.String()]
+		return !builtin // a function of a policy, by whatever name it is imported
 	}
 	return true
 }

@@ -56,6 +56,8 @@ func TestLint(t *testing.T) {
 		"NotAlways":   {"What is always there is never absent.", `deny contains "a" if not input.object.kind in {"Pod"}`, nil},
 		"NotLookedUp": {"Nor what was looked up before.", "deny contains \"a\" if {\n\tinput.object.spec.x\n\tnot startswith(input.object.spec.x, \"a\")\n}", nil},
 		"NotAssigned": {"What is given a name is looked up in plain sight.", "deny contains \"a\" if {\n\tx := input.object.spec.x\n\tnot startswith(x, \"a\")\n}", nil},
+		"NotNull":     {"Whether something is there may be asked in this way too.", `deny contains "a" if not input.object.spec.x in {"", null}`, nil},
+		"NotSet":      {"A comprehension is empty, at worst.", "deny contains \"a\" if { some x in input.object.spec.a; not x in known }\nknown := {x | some x in input.object.spec.b}", nil},
 		"NotConstant": {"A rule that is a constant is always there.", "deny contains \"a\" if not input.object.kind in kinds\nkinds := {\"Pod\"}", nil},
 		"NotDefault":  {"So is one with a default.", "deny contains \"a\" if not startswith(x, \"a\")\ndefault x := \"\"\nx := input.object.spec.x", nil},
 		"NotGet":      {"object.get has a value in any case.", `deny contains "a" if not startswith(object.get(input.object, ["spec", "x"], ""), "a")`, nil},

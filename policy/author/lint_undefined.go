@@ -38,7 +38,7 @@ func eachBody(rule *ast.Rule, visit func(ast.Body)) {
 
 func (l *linter) negation(body ast.Body, at int) {
 	e := body[at]
-	if _, ok := e.Terms.([]*ast.Term); !ok {
+	if terms, ok := e.Terms.([]*ast.Term); !ok || asksPresence(terms) {
 		return
 	}
 	for _, lookup := range hoisted(body, at) {
@@ -49,6 +49,16 @@ func (l *linter) negation(body ast.Body, at int) {
 				sourceOf(lookup)))
 		}
 	}
+}
+
+// asksPresence reports whether a call is `x in {…, null}`: who says that x is none of
+// these asks whether there is something.
+func asksPresence(terms []*ast.Term) bool {
+	if len(terms) != 3 || terms[0].Value.String() != ast.Member.Name {
+		return false
+	}
+	set, ok := terms[2].Value.(ast.Set)
+	return ok && set.Contains(ast.NullTerm())
 }
 
 // inequalities looks for `!=` between what may be absent and a constant.
@@ -194,9 +204,14 @@ func (l *linter) comesAndGoes(rule *ast.Rule) bool {
 		return false // empty, at worst
 	}
 	found := false
-	ast.WalkRefs(rule, func(ref ast.Ref) bool {
-		found = found || ref[0].Equal(ast.InputRootDocument) && l.mayBeAbsent(ref)
+	ast.NewGenericVisitor(func(x any) bool {
+		switch x := x.(type) {
+		case *ast.ArrayComprehension, *ast.SetComprehension, *ast.ObjectComprehension:
+			return true // empty, at worst
+		case ast.Ref:
+			found = found || x[0].Equal(ast.InputRootDocument) && l.mayBeAbsent(x)
+		}
 		return found
-	})
+	}).Walk(rule)
 	return found
 }
