@@ -47,6 +47,7 @@ cases := [
 	[{"paths": ["a/x", "docs/x"]}, {"environments": {"a": ["a/**"], "b": ["b/**"]}}, set()],
 	[{}, {"requiredTrailers": {"ticket": "^OPS-[0-9]+$"}}, set()],
 	[{}, {"requiredTrailers": {"Ticket": "^DEV-"}}, {["deny_trailer_missing", "commit.message"]}],
+	[{"message": "a\n\nOther: OPS-12"}, {"requiredTrailers": {"Ticket": "^OPS"}}, {["deny_trailer_missing", "commit.message"]}],
 	[{"message": "Ticket: OPS-12"}, {"requiredTrailers": {"Ticket": "^OPS"}}, {["deny_trailer_missing", "commit.message"]}],
 	[{"message": ""}, {}, {["deny_subject", "commit.message"]}],
 	[{}, {"subjectPattern": "^(feat|fix): "}, {["deny_subject", "commit.message"]}],
@@ -61,6 +62,8 @@ cases := [
 	[{"paths": ["a", "b", "c"]}, {"maxPaths": 2}, {["deny_too_many_paths", "commit.paths"]}],
 	[{"paths": ["a", "b"]}, {"maxPaths": 2}, set()],
 	[{"signers": "ann"}, {}, {["deny_no_commit", "commit"]}],
+	[{"paths": "shop/web.yaml"}, {"maxPaths": 100}, {["deny_no_commit", "commit"]}],
+	[{"message": 7}, {}, {["deny_no_commit", "commit"]}],
 	[{}, {"maxPaths": -1}, {["deny_wrong_parameters", ""]}],
 ]
 
@@ -75,6 +78,12 @@ test_cases if {
 test_deletions_are_judged if {
 	got := findings({"operation": "DELETE", "oldObject": web, "commit": good, "parameters": {"kindSigners": {"Role": ["bob"]}}})
 	got == {["deny_kind_signers", "kind"]}
+}
+
+# The kind is that of the new object; an old one counts when there is none.
+test_updates_are_judged_by_the_new_object if {
+	old := {"apiVersion": "v1", "kind": "Namespace"}
+	findings({"operation": "UPDATE", "object": web, "oldObject": old, "commit": good, "parameters": {"kindSigners": {"Namespace": ["bob"]}}}) == set()
 }
 
 test_core_kinds if {

@@ -72,6 +72,23 @@ test_template_annotation if {
 	got == {["deny_key_in_annotation", "spec.template.metadata.annotations[a]"]}
 }
 
+test_harmless_template_annotation if {
+	findings({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": {"metadata": {"annotations": {"a": "b"}}, "spec": {}}}}, {}) == set()
+}
+
+# Kinds of the same name in other groups are others' business.
+test_other_groups if {
+	annotation := {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}}
+	every thing in [
+		config({"password": "a", "b": keys[0]}), config([]), config({"a": 1}), secret({"immutable": false}),
+		secret({"type": "kubernetes.io/service-account-token"}), secret({"type": "bootstrap.kubernetes.io/token"}), secret(annotation),
+	] {
+		got := findings(object.union(thing, {"apiVersion": "example.com/v1"}), {})
+		print(thing, " found ", got)
+		got == set()
+	}
+}
+
 # No text of a finding may hold what it is about.
 test_values_are_not_told if {
 	every value in keys {

@@ -96,6 +96,14 @@ test_images_everywhere if {
 	}
 }
 
+test_pulled if {
+	object := {"apiVersion": "v1", "kind": "Pod", "spec": {
+		"containers": [{"image": web, "imagePullPolicy": "IfNotPresent"}],
+		"volumes": [{"name": "a", "image": {"reference": web, "pullPolicy": "Always"}}],
+	}}
+	findings({"object": object, "images": evidence}) == set()
+}
+
 test_shapes if {
 	findings({"object": {"apiVersion": "v1", "kind": "PodList", "items": []}}) == {["deny_list", "items"]}
 	findings({"object": {"apiVersion": "v1", "kind": "Pod"}}) == {["deny_malformed_pod", "spec"]}
