@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
+	"strings"
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
@@ -57,15 +59,41 @@ func (c *checker) sketch(in reconcile.Inputs, r *checkedRange) (*sketch, error) 
 	return s, nil
 }
 
-// buildIdentity changes with the program.
+// buildIdentity changes with the program: what one build has found out need not hold
+// for another.
 func buildIdentity() string {
-	id := version
-	if path, err := os.Executable(); err == nil {
-		if info, err := os.Stat(path); err == nil {
-			id += fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
-		}
+	if version != unreleased && !strings.HasSuffix(version, "-dirty") {
+		return version
 	}
-	return id
+	if revision := builtFrom(); revision != "" {
+		return revision
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return version
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return version
+	}
+	return fmt.Sprint(version, info.Size(), info.ModTime().UnixNano())
+}
+
+// builtFrom is the commit that the program was built from; empty if it is not known or
+// not all of it.
+func builtFrom() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	settings := map[string]string{}
+	for _, s := range build.Settings {
+		settings[s.Key] = s.Value
+	}
+	if settings["vcs.modified"] != "false" {
+		return ""
+	}
+	return settings["vcs.revision"]
 }
 
 // admit runs the gate: on what differs, where the rest is known and does not matter,

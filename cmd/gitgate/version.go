@@ -8,7 +8,9 @@ import (
 )
 
 // version is set when building a release.
-var version = "dev"
+var version = unreleased
+
+const unreleased = "dev"
 
 func newVersionCommand() *cobra.Command {
 	return &cobra.Command{
