@@ -307,6 +307,20 @@ func defines(set policy.Set, pkg string) bool {
 	return false
 }
 
+// TestOtherKindsCostNothing counts what is allocated, which no busy machine
+// changes: 60 rules for other kinds beside all packs may add 3 %.
+func TestOtherKindsCostNothing(t *testing.T) {
+	sets, in := allPacks(t), benchInput(benchDeployment("web"))
+	allocations := func(sets ...policy.Set) float64 {
+		e := benchEngine(t, policy.Options{ReadWholeInput: true}, sets...)
+		return testing.AllocsPerRun(20, func() { e.Evaluate(t.Context(), in) })
+	}
+	alone, beside := allocations(sets...), allocations(append(slices.Clone(sets), others(60))...)
+	if beside > alone*1.03 {
+		t.Errorf("%v allocations, and %v with 60 rules for other kinds beside", alone, beside)
+	}
+}
+
 // TestRulesNameTheirKinds wants every body of every rule that judges objects to
 // begin with the kinds that it judges, as constants: then it is not even asked
 // about others. Rules of git-discipline and deletion-safety judge changes, whatever
