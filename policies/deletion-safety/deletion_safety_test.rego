@@ -76,6 +76,39 @@ test_approved_by_annotation if {
 	findings({"operation": "DELETE", "oldObject": thing("v1", "Namespace"), "object": annotated("true")}) == {["deny_namespace", ""]}
 }
 
+test_other_kinds_of_the_groups if {
+	every id in [
+		["v1", "ConfigMap"], ["apps/v1", "Deployment"], ["networking.k8s.io/v1", "Ingress"], ["storage.k8s.io/v1", "VolumeAttachment"],
+		["apiextensions.k8s.io/v1", "Other"], ["policy/v1", "Other"], ["gitgate.dev/v1alpha1", "BreakGlass"],
+	] {
+		findings({"operation": "DELETE", "oldObject": thing(id[0], id[1])}) == set()
+	}
+}
+
+approve(id) := {"message": sprintf("Change it\n\nGitgate-Approve-Deletion: %s", [id])}
+
+# One trailer approves of whatever the rules find of the object.
+test_everything_is_approved if {
+	every case in [
+		[{"operation": "DELETE", "oldObject": guarded("labels", "true")}, "b/ConfigMap/a"],
+		[{"operation": "DELETE", "oldObject": object.union(config, {"metadata": {"namespace": "kube-system"}})}, "kube-system/ConfigMap/a"],
+		[{"operation": "UPDATE", "oldObject": guarded("labels", "true"), "object": config}, "b/ConfigMap/a"],
+		[{"operation": "UPDATE", "oldObject": scaled(3), "object": scaled(0)}, "b/StatefulSet.apps/a"],
+		[{"operation": "UPDATE", "oldObject": definition({"v1": true}), "object": definition({"v2": true})}, "b/CustomResourceDefinition.apiextensions.k8s.io/a"],
+	] {
+		findings(case[0]) != set()
+		findings(object.union(case[0], {"commit": approve(case[1])})) == set()
+	}
+}
+
+test_created_without_replicas if findings({"operation": "CREATE", "object": scaled(0)}) == set()
+
+test_other_groups if {
+	every case in [claims("Delete"), thing("v1", "PersistentVolume"), thing("storage.k8s.io/v1", "StorageClass")] {
+		findings({"operation": "CREATE", "object": object.union(case, {"apiVersion": "example.com/v1"})}) == set()
+	}
+}
+
 config := thing("v1", "ConfigMap")
 
 guarded(field, value) := object.union(config, {"metadata": {field: {"gitgate.dev/protected": value}}})
