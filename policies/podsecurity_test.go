@@ -3,9 +3,11 @@ package policies_test
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,5 +179,94 @@ func TestPodSecurityOfAllVersions(t *testing.T) {
 	}
 	if judged < 500 {
 		t.Errorf("%d pods were judged, want all that there are", judged)
+	}
+}
+
+// merged lays one tree over another. Of two lists of volumes it takes the first,
+// as a volume has one source.
+func merged(a, b any) any {
+	switch a := a.(type) {
+	case map[string]any:
+		b, ok := b.(map[string]any)
+		if !ok {
+			return a
+		}
+		out := maps.Clone(a)
+		for key, value := range b {
+			if before, ok := out[key]; ok && key != "volumes" {
+				value = merged(before, value)
+			} else if ok {
+				value = before
+			}
+			out[key] = value
+		}
+		return out
+	case []any:
+		b, ok := b.([]any)
+		if !ok {
+			return a
+		}
+		out := slices.Clone(a)
+		for i, value := range b {
+			if i < len(out) {
+				out[i] = merged(out[i], value)
+			} else {
+				out = append(out, value)
+			}
+		}
+		return out
+	}
+	return b
+}
+
+// TestPodSecurityOfCombinations lays fixtures over each other, in both orders, and
+// wants the packs to say of the outcome what the code of Kubernetes says: what
+// windows or a user namespace exempts, and what is inherited, depends on the rest.
+func TestPodSecurityOfCombinations(t *testing.T) {
+	evaluator, err := upstream.NewEvaluator(upstream.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, err := api.ParseVersion(standardVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys := standardFixtures(t)
+	files, err := fs.Glob(fsys, "*/"+standardVersion+"/*/*.yaml")
+	if err != nil || len(files) < 100 {
+		t.Fatalf("%d fixtures, %v", len(files), err)
+	}
+	trees := make([]map[string]any, len(files))
+	for i, file := range files {
+		object, _ := fixture(t, fsys, file)
+		if err := json.Unmarshal(object, &trees[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verdicts := map[bool]int{}
+	for _, level := range []api.Level{api.LevelBaseline, api.LevelRestricted} {
+		e := standardEngine(t, "pod-security-"+string(level))
+		for i := range trees {
+			for _, step := range []int{1, 7, 31, len(trees) - 5} {
+				j := (i + step) % len(trees)
+				object, err := json.Marshal(merged(trees[i], trees[j]))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var pod corev1.Pod
+				if err := json.Unmarshal(object, &pod); err != nil {
+					t.Fatal(err)
+				}
+				defaultVolumes(&pod)
+				allowed := upstream.AggregateCheckResults(evaluator.EvaluatePod(api.LevelVersion{Level: level, Version: version}, &pod.ObjectMeta, &pod.Spec)).Allowed
+				verdicts[allowed]++
+				if got := messages(t, e, object); (len(got) == 0) != allowed {
+					t.Errorf("%s under %s by %s: Kubernetes says %v, the pack %q", files[i], files[j], level, allowed, got)
+				}
+			}
+		}
+	}
+	if verdicts[true] < 50 || verdicts[false] < 50 {
+		t.Errorf("%d combinations are allowed and %d are not: too few of one", verdicts[true], verdicts[false])
 	}
 }
