@@ -92,7 +92,7 @@ func (o *policyBench) execute(ctx context.Context, args []string, stdin io.Reade
 		return errInterrupted
 	}
 	if err != nil {
-		return err
+		return printable(err)
 	}
 	return r.Write(stdout, o.output)
 }

@@ -71,7 +71,7 @@ func (o *policyDocs) execute(dirs []string, stdout io.Writer) error {
 	for _, s := range sources {
 		more, err := s.Catalogue()
 		if err != nil {
-			return err
+			return printable(err)
 		}
 		docs = append(docs, more...)
 	}

@@ -86,7 +86,7 @@ func (o *policyLint) execute(ctx context.Context, dirs []string, stdout io.Write
 	defer closing()
 	r, err := author.Lint(ctx, sources, options)
 	if err != nil {
-		return err
+		return printable(err)
 	}
 	if err := r.Write(stdout, o.output, version, author.Style{Color: terminalOptions(stdout).Color}); err != nil {
 		return err

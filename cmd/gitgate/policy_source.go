@@ -13,6 +13,7 @@ import (
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/policy/author"
+	"gitgate.dev/gitgate/policy/report"
 )
 
 // policySources are the flags that name policies to work on.
@@ -123,6 +124,19 @@ func checkOutput(format string, known []string) error {
 		return fmt.Errorf("-o %s: use one of %s", format, strings.Join(known, ", "))
 	}
 	return nil
+}
+
+// printable is an error of reading policies and tests, whose names and texts are
+// anybody's, without what would steer a terminal. Its lines stay lines.
+func printable(err error) error {
+	if err == nil {
+		return nil
+	}
+	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		lines[i] = report.Printable(l)
+	}
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 // errInterrupted ends a command that somebody ended.

@@ -127,7 +127,7 @@ func (o *policyTest) once(ctx context.Context, dirs []string, options author.Opt
 		return errInterrupted
 	}
 	if err != nil {
-		return err
+		return printable(err)
 	}
 	if err := r.Write(stdout, o.output, author.Style{Color: terminalOptions(stdout).Color, Verbose: o.verbose}); err != nil {
 		return err

@@ -61,6 +61,11 @@ func TestPolicyTest(t *testing.T) {
 		"Regexp":    {reason: "So is a mistyped filter.", args: []string{"--run", "("}, code: 2, stderr: "gitgate: --run: error parsing regexp: missing closing ): `(`\n"},
 		"BadFloor":  {reason: "So is a threshold that cannot be.", args: []string{"--threshold", "101"}, code: 2, stderr: "gitgate: --threshold 101: want a percentage from 0 to 100\n"},
 		"Directory": {reason: "A file is no directory.", files: map[string]string{"a.rego": teamRule}, args: []string{"a.rego"}, code: 2, stderr: "gitgate: a.rego: not a directory\n"},
+		"Hostile": {
+			reason: "What is refused cannot steer the terminal.",
+			files:  map[string]string{"a.test.yaml": "apiVersion: test.gitgate.dev/v1alpha1\nkind: \"x\\e]0;y\\a\"\n"}, code: 2,
+			stderr: "gitgate: a.test.yaml:1: test.gitgate.dev/v1alpha1 x?]0;y? is unknown: use apiVersion test.gitgate.dev/v1alpha1 and kind PolicyTest\n",
+		},
 		"WatchPack": {reason: "A pack does not change.", args: []string{"--pack", "pod-security-baseline", "--watch"}, code: 2, stderr: "gitgate: --watch: packs do not change: name a directory\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
