@@ -143,7 +143,7 @@ func (c *configuration) add(ctx context.Context, m manifest) error {
 	gvk := kind.GroupVersionKind()
 	empty, ok := configKinds[gvk]
 	if !ok {
-		if gvk.Group == v1alpha1.GroupVersion.Group && gvk.Kind != "BreakGlass" {
+		if gvk.Group == v1alpha1.GroupVersion.Group && gvk.Kind != "BreakGlass" && gvk.Kind != "PolicyException" {
 			return fmt.Errorf("%s %s is not known: this gitgate reads %s", gvk.GroupVersion(), gvk.Kind, v1alpha1.GroupVersion)
 		}
 		return nil

@@ -52,6 +52,10 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
 	commits.Now = g.now
+	honours, err := exceptionTrust(&commits, in.Trust.Spec)
+	if err != nil {
+		return nil, unusable(verdict.TrustInvalid, err)
+	}
 	commitVerifier, err := commit.NewVerifier(commits)
 	if err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
@@ -87,6 +91,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 		Protected:      protected(in, g.system),
 		DeletionBudget: deletionBudget(spec.DeletionBudget),
 		Timeout:        in.Sync.TimeoutOrDefault(),
+		Exceptions:     honours, Now: g.now,
 	}
 	if local, ok := cluster.(*localStage); ok {
 		g.pre.adapt(&config, in, local)

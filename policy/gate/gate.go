@@ -39,6 +39,12 @@ type Config struct {
 	// Parallel bounds how many objects and images are judged at once. Zero
 	// means eight.
 	Parallel int
+	// Exceptions reports whether PolicyExceptions count in a file; nil honours none.
+	// Whoever sets it has the commits verified so that only those who may except can
+	// change such a file.
+	Exceptions func(file string) bool
+	// Now is the time by which exceptions expire. Nil means time.Now.
+	Now func() time.Time
 	// Thorough runs every stage, whatever the former ones found, so that a person
 	// learns everything at once. Nothing else about the decision changes: what
 	// refuses refuses, and the cluster is not asked about a refused revision.
@@ -160,6 +166,9 @@ type admission struct {
 	changed []string // paths that the commits change
 	rules   PolicyEvaluator
 	dropped []Object // what would be deleted, also if only to be made anew
+
+	exceptions  *Exceptions
+	notExcepted []verdict.Finding // of exceptions that do not count
 }
 
 func (a *admission) begin(s verdict.Stage) {
@@ -170,6 +179,9 @@ func (a *admission) begin(s verdict.Stage) {
 }
 
 func (a *admission) end(fs ...verdict.Finding) bool {
+	if a.stage == verdict.StagePolicy {
+		fs = a.withExceptions(fs)
+	}
 	return a.out.Stage(a.stage, a.start, a.completed(fs)...)
 }
 
@@ -323,6 +335,7 @@ func (a *admission) render(ctx context.Context) bool {
 	findings = append(findings, a.trespasses(objects, "declare")...)
 	findings = append(findings, a.renderPrevious(ctx)...)
 	a.objects = slices.Clone(objects)
+	a.readExceptions()
 	a.out.Objects(len(objects) + a.req.Elsewhere.Objects)
 	a.judged = a.gate.memo.next(objects)
 	return a.end(findings...)

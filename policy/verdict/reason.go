@@ -87,6 +87,11 @@ const (
 	PolicyUndefined Reason = "PolicyUndefined"
 	PolicyTimeout   Reason = "PolicyTimeout"
 	DeletionBudget  Reason = "DeletionBudget"
+	// ExceptionInvalid means that a PolicyException does not count; ExceptionUnused
+	// that it covers nothing; ExceptionExpiring that it has expired or is about to.
+	ExceptionInvalid  Reason = "ExceptionInvalid"
+	ExceptionUnused   Reason = "ExceptionUnused"
+	ExceptionExpiring Reason = "ExceptionExpiring"
 )
 
 // Reasons of the secret stage.

@@ -1,5 +1,5 @@
 // Package v1alpha1 holds the kinds that people write to drive gitgate:
-// [GitSync], [TrustPolicy], [PolicySet] and [BreakGlass]. The command line reads
+// [GitSync], [TrustPolicy], [PolicySet], [PolicyException] and [BreakGlass]. The command line reads
 // the very same kinds from files.
 //
 // +kubebuilder:object:generate=true
@@ -22,6 +22,7 @@ func AddToScheme(s *runtime.Scheme) error {
 		&TrustPolicy{}, &TrustPolicyList{},
 		&PolicySet{}, &PolicySetList{},
 		&BreakGlass{}, &BreakGlassList{},
+		&PolicyException{}, &PolicyExceptionList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil

@@ -74,6 +74,12 @@ type TrustPolicySpec struct {
 	// +optional
 	TrustObjects string `json:"trustObjects,omitempty"`
 
+	// Exceptions says which PolicyExceptions count: those in files that are reserved
+	// for them, signed by people who are named for it. Without it none does. Every
+	// commit has to be signed (commits.scope EveryCommit).
+	// +optional
+	Exceptions *ExceptionTrust `json:"exceptions,omitempty"`
+
 	// BreakGlass says who may sign grants for emergencies.
 	// +optional
 	BreakGlass *BreakGlassTrust `json:"breakGlass,omitempty"`
