@@ -65,6 +65,7 @@ func forEachVariant(node any, set func(any), do func()) {
 // TestHostileShapes puts every wrong type at every place, in new and in old
 // objects. No rule may fail: what is wrong is told as what it is.
 func TestHostileShapes(t *testing.T) {
+	t.Parallel()
 	e := benchEngine(t, policy.Options{}, allPacks(t)...)
 	judged := 0
 	for _, text := range hostileObjects {

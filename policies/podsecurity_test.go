@@ -88,6 +88,7 @@ func messages(t *testing.T, e *policy.Engine, object []byte) []string {
 // follow judged as its directory says, on a Pod and in the template of every kind
 // that has one.
 func TestPodSecurityFixtures(t *testing.T) {
+	t.Parallel()
 	fsys := standardFixtures(t)
 	for _, level := range []string{"baseline", "restricted"} {
 		e := standardEngine(t, "pod-security-"+level)
@@ -146,6 +147,7 @@ func defaultVolumes(pod *corev1.Pod) {
 // been, by the version that the packs follow: what was forbidden once may be
 // allowed now, and the other way round. The code of Kubernetes says which.
 func TestPodSecurityOfAllVersions(t *testing.T) {
+	t.Parallel()
 	evaluator, err := upstream.NewEvaluator(upstream.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -223,6 +225,7 @@ func merged(a, b any) any {
 // wants the packs to say of the outcome what the code of Kubernetes says: what
 // windows or a user namespace exempts, and what is inherited, depends on the rest.
 func TestPodSecurityOfCombinations(t *testing.T) {
+	t.Parallel()
 	evaluator, err := upstream.NewEvaluator(upstream.DefaultChecks(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -91,6 +91,7 @@ func loaded(t *testing.T, dirs ...string) *loader.Result {
 // TestRego runs the tests of the library as `opa test policies/` does. They must
 // reach every line of it.
 func TestRego(t *testing.T) {
+	t.Parallel()
 	mods := loaded(t, ".").ParsedModules()
 	coverage := cover.New()
 	if runRego(t, mods, coverage) == 0 {
@@ -109,6 +110,7 @@ func TestRego(t *testing.T) {
 // TestPacksAlone runs the tests of each pack with nothing beside it but what it
 // includes, as somebody does who copies its directories.
 func TestPacksAlone(t *testing.T) {
+	t.Parallel()
 	for _, name := range policies.Packs() {
 		fsys, err := policies.Pack(name)
 		if err != nil {
