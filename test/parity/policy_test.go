@@ -38,7 +38,7 @@ func with(plans ...func(*site, *plan)) func(*site, *plan) {
 
 // policyTrials are commits that differ in what rules say of them.
 func (w *world) policyTrials() map[string]trial {
-	return merged(w.ruleTrials(), w.contextTrials(), w.deletionTrials())
+	return merged(w.ruleTrials(), w.contextTrials(), w.deletionTrials(), w.exceptionTrials())
 }
 
 // ruleTrials are about what rules say of objects.
