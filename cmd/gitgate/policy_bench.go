@@ -29,7 +29,8 @@ func newPolicyBenchCommand() *cobra.Command {
 		Long: `Ask each rule about the objects in files, directories or on standard input, over and
 over, and print what one question takes: time, bytes and allocations, on average
 over the objects that the rule is asked about, and the time for the object that
-takes longest. Rules are sorted by their share of the time for all objects.
+takes longest. Of each object the least time of all rounds counts. Rules are sorted
+by their share of the time for all objects.
 
 What is measured is the rule's own query, as the engine prepares it, on input that
 is decoded already, one rule after the other and without remembered answers. Helpers
