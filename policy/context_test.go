@@ -43,6 +43,7 @@ func TestUnknownContext(t *testing.T) {
 		"OtherKind":  {reason: "A rule for another kind is not asked.", rego: `deny contains "x" if { input.userInfo.username; input.object.kind == "Pod" }`},
 		"Asked":      {reason: "A rule may ask what is known.", rego: `deny contains "x" if { input.known.userInfo; input.userInfo.username != "bob" }`},
 		"AskedNot":   {reason: "And say what follows when it is not.", rego: `deny contains "who?" if not input.known.userInfo`, want: "deny PolicyDenied [acme/acme.deny]: who?"},
+		"AskedReads": {reason: "Whoever asked may read what is not known: he knows what he does.", rego: `deny contains "nobody" if { not input.known.userInfo; not input.userInfo.username }`, want: "deny PolicyDenied [acme/acme.deny]: nobody"},
 		"AskedOther": {reason: "Asking about one part excuses no other.", rego: `deny contains "x" if { not input.known.commit; input.userInfo.username }`, want: lack("undetermined", "deny", "input.userInfo")},
 		"Siblings": {
 			reason: "Rules of one name that do not need it are heard, and so are those before it.",
