@@ -99,7 +99,7 @@ func builtFrom() string {
 // admit runs the gate: on what differs, where the rest is known and does not matter,
 // or else on everything.
 func (c *checker) admit(ctx context.Context, g *gate.Gate, req gate.Request, local *localStage, s *sketch) verdict.Verdict {
-	if s != nil && s.former != nil && req.JudgedBefore {
+	if s != nil && s.former != nil && req.JudgedBefore && !g.ReadsNeighbours() {
 		if v, ok := s.admit(ctx, g, req, local); ok {
 			return v
 		}
@@ -126,7 +126,7 @@ func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, loca
 	}
 	before := outline.NewView(known, s.former, s.head)
 	former, found := local.Renderer.Render(ctx, before)
-	if slices.ContainsFunc(found, wantsAll) || known.Objects() > render.MaxObjects/2 {
+	if slices.ContainsFunc(found, wantsAll) || slices.ContainsFunc(former, isException) || known.Objects() > render.MaxObjects/2 {
 		return none, false
 	}
 	var now *outline.View
@@ -142,7 +142,7 @@ func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, loca
 	req.Elsewhere = gate.Elsewhere{Objects: known.Objects() - len(former), Images: known.Images()}
 	_, v := g.Admit(ctx, req)
 	if now == nil || now.Whole() || before.Whole() || !passed(v, verdict.StageRender) || known.Clash(former, local.head) ||
-		slices.ContainsFunc(v.Findings, wantsAll) {
+		slices.ContainsFunc(v.Findings, wantsAll) || slices.ContainsFunc(local.head, isException) {
 		return none, false
 	}
 	if name, ok := outline.NameOf(s.head, s.dir, s.depends...); ok && !s.store.Has(name) {
@@ -156,6 +156,10 @@ func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, loca
 func wantsAll(f verdict.Finding) bool {
 	return f.Stage == verdict.StageImage || f.Stage == verdict.StageRender && f.Severity.Blocks()
 }
+
+// isException tells of what may concern objects that did not change: with exceptions
+// the gate asks the rules about all.
+func isException(o gate.Object) bool { return gate.IsException(o.Unstructured) }
 
 func (s *sketch) about(g *gate.Gate, objects []gate.Object, v verdict.Verdict) outline.About {
 	a := outline.About{Dir: s.dir, Moved: s.moved, Objects: objects, Images: g.References}

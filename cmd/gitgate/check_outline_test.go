@@ -121,6 +121,53 @@ func TestCheckOutline(t *testing.T) {
 	}
 }
 
+// TestCheckOutlineExceptions: where there are exceptions, the rules are asked about
+// everything.
+func TestCheckOutlineExceptions(t *testing.T) {
+	r := newOutlineRepo(t)
+	red := gitrepo.Change{Files: map[string]string{"app/maps/hidden.yaml": strings.ReplaceAll(named("hidden"), "blue", "red")}}
+	r.main = r.signed(red)
+	r.configure("  images:\n", "  exceptions: {paths: [app/exception.yaml], signers: [carol]}\n  images:\n")
+	cache := filepath.Join(t.TempDir(), "cache")
+	if code, out, errs := r.check("-o", "json", "--head", r.main.String(), "--cache-dir", cache); code != exitAllowed {
+		t.Fatalf("main: exit %d %s\n%s", code, errs, out)
+	}
+	head := r.feature(gitrepo.Change{Files: map[string]string{"app/exception.yaml": `apiVersion: gitgate.dev/v1alpha1
+kind: PolicyException
+metadata: {name: red, namespace: shop}
+spec:
+  policies: [{policySet: acme, rules: [acme.warn]}]
+  match: {kinds: [{kind: ConfigMap}], namespaces: [shop], names: [hidden]}
+  owner: shop
+  reason: a test
+  expires: 2026-12-31T00:00:00Z
+`}})
+	args := []string{"-o", "json", "--base", r.main.String(), "--head", head.String()}
+	wantCode, want, _ := r.check(args...)
+	code, got, _ := r.check(append(args, "--cache-dir", cache)...)
+	if code != wantCode || comparable(got) != comparable(want) || !strings.Contains(want, "red is loud") {
+		t.Errorf("exit %d, want %d (-whole +known)\n%s", code, wantCode, cmp.Diff(comparable(want), comparable(got)))
+	}
+}
+
+// TestCheckOutlineNeighbours: where rules look at other objects, those have to be there.
+func TestCheckOutlineNeighbours(t *testing.T) {
+	r := newOutlineRepo(t)
+	r.configure(`        warn contains "red is loud"`, `        warn contains "far away" if { input.object.data.color == "red"; data.inventory.namespace.shop["v1"].ConfigMap.far }
+        warn contains "red is loud"`)
+	cache := filepath.Join(t.TempDir(), "cache")
+	if code, out, errs := r.check("-o", "json", "--head", r.main.String(), "--cache-dir", cache); code != exitAllowed {
+		t.Fatalf("main: exit %d %s\n%s", code, errs, out)
+	}
+	head := r.feature(gitrepo.Change{Files: map[string]string{"app/maps/settings.yaml": strings.ReplaceAll(settings, "blue", "red")}})
+	args := []string{"-o", "json", "--base", r.main.String(), "--head", head.String()}
+	wantCode, want, _ := r.check(args...)
+	code, got, _ := r.check(append(args, "--cache-dir", cache)...)
+	if code != wantCode || comparable(got) != comparable(want) || !strings.Contains(want, "far away") {
+		t.Errorf("exit %d, want %d: %s (-whole +known)\n%s", code, wantCode, want, cmp.Diff(comparable(want), comparable(got)))
+	}
+}
+
 // TestCheckOutlineImages: the images of files that are not read are proven again, and
 // what is wrong with one is told of every object that runs it.
 func TestCheckOutlineImages(t *testing.T) {

@@ -79,6 +79,13 @@ func (a *admission) policies(ctx context.Context) bool {
 	return a.end(findings...)
 }
 
+// ReadsNeighbours reports whether a rule may look at other objects than the one that it
+// judges. Then nothing can be said of a part of a release.
+func (g *Gate) ReadsNeighbours() bool {
+	among, ok := g.cfg.Policies.(NeighbourEvaluator)
+	return ok && among.ReadsNeighbours()
+}
+
 // meetNeighbours hands the objects of the release to rules that look at others than
 // the one that they judge; it returns nil when there are none. What such rules said of
 // an object before they say again, for its neighbours may have changed.
