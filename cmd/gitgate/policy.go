@@ -15,6 +15,6 @@ themselves. policies/authoring.md tells how these go together.`,
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand(), newPolicyBenchCommand(), newPolicyDocsCommand())
+	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand(), newPolicyBenchCommand(), newPolicyDocsCommand(), newPolicyExceptCommand())
 	return cmd
 }

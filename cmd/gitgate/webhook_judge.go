@@ -27,6 +27,8 @@ type verifiedImages struct {
 	mu     sync.Mutex
 	bySync map[types.NamespacedName]syncImages
 	all    atomic.Pointer[map[imageDigest]bool]
+	// exceptions are what the same releases except.
+	exceptions admissionExceptions
 }
 
 // syncImages are those of one GitSync.
@@ -48,6 +50,7 @@ func (v *verifiedImages) retire(name types.NamespacedName, images []image.Eviden
 
 func (v *verifiedImages) drop(name types.NamespacedName) {
 	v.change(name, func(s *syncImages) { *s = syncImages{} })
+	v.exceptions.drop(name)
 }
 
 func (v *verifiedImages) change(name types.NamespacedName, change func(*syncImages)) {
@@ -149,7 +152,7 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 		}
 		findings = append(findings, f)
 	}
-	return findings
+	return j.images.exceptions.apply(req, findings)
 }
 
 // requester is who sent a request.

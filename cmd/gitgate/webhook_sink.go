@@ -91,6 +91,7 @@ func (s lockState) leadsTo(next lockState) bool {
 func (s *lockSink) keep(name types.NamespacedName, l reconcile.Locked, next lockState) {
 	next.versions = versions(l)
 	s.images.accept(l)
+	s.images.exceptions.accept(l, s.system)
 	s.states[name] = next
 	s.changed()
 }

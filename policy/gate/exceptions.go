@@ -201,9 +201,14 @@ type Exceptions struct {
 	now  time.Time
 }
 
-// NewExceptions puts exceptions in order. now is the time of the decision.
-func NewExceptions(list []*Exception, now time.Time) *Exceptions {
-	list = slices.Clone(list)
+// NewExceptions puts exceptions in order. now is the time of the decision. The
+// exceptions themselves are not changed.
+func NewExceptions(exceptions []*Exception, now time.Time) *Exceptions {
+	list := make([]*Exception, len(exceptions))
+	for i, e := range exceptions {
+		own := *e
+		list[i] = &own
+	}
 	slices.SortFunc(list, func(a, b *Exception) int { return strings.Compare(a.name, b.name) })
 	return &Exceptions{list: list, now: now}
 }
