@@ -267,10 +267,10 @@ func (s *scan) see(t target, object map[string]any, names []string) {
 		if s.full = len(s.subjects) >= maxSubjects; s.full {
 			return
 		}
-		j, names = &subject{target: t, uid: uid, results: map[string][]Result{}}, nil
+		j = &subject{target: t, uid: uid, results: map[string][]Result{}} // nobody had anything to say of it
 	}
 	version := text(metadataOf(object), "resourceVersion")
-	if names != nil && j.version != version {
+	if names != nil && j.version != "" && j.version != version {
 		return // what is newer was judged by all sets, or is about to be
 	}
 	j.version = version

@@ -222,6 +222,22 @@ func (r *scanRig) versions(t *testing.T) map[string]string {
 	return out
 }
 
+// written is how many reports were written so far.
+func (r *scanRig) written(t *testing.T) float64 {
+	t.Helper()
+	families, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "gitgate_policy_audit_writes_total" {
+			return f.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatal("no writes are counted")
+	return 0
+}
+
 func (r *scanRig) put(t *testing.T, name string, labels, data map[string]string) *corev1.ConfigMap {
 	t.Helper()
 	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, Labels: labels}, Data: data}
@@ -252,7 +268,7 @@ func TestScanner(t *testing.T) {
 		t.Fatal(err)
 	}
 	foreign := r.plantReports(t)
-	sets := []rules{{"team", teamRules, "ConfigMap"}, {"ports", portRules, "Service"}, {"spaces", teamRules, "Namespace"}}
+	sets := []rules{{"team", teamRules, "ConfigMap"}, {"ports", portRules, "Service"}, {"spaces", teamRules, "Namespace"}, {"lax", laxPortRules, "Service"}}
 	r.judge(t, sets...)
 	stop := r.background(r.scanner.Run)
 	const ok, pass = "pass team/team.deny_owner", "pass team/team.warn_empty"
@@ -260,7 +276,7 @@ func TestScanner(t *testing.T) {
 		"shop/bad":   {"fail team/team.deny_owner metadata.labels.team is missing", pass},
 		"shop/good":  {ok, pass},
 		"shop/empty": {ok, "warn team/team.warn_empty it holds nothing"},
-		"shop/web":   {"fail ports/ports.deny port 80 is reserved"},
+		"shop/web":   {"pass lax/ports.deny", "fail ports/ports.deny port 80 is reserved"},
 	}
 	both := func(t *testing.T) {
 		t.Helper()
@@ -284,6 +300,7 @@ func TestScanner(t *testing.T) {
 		const text = `
 # HELP gitgate_policy_audit_results What the rules of a PolicySet say of the objects that are there: pass, fail, warn or error.
 # TYPE gitgate_policy_audit_results gauge
+gitgate_policy_audit_results{policyset="lax",result="pass"} 1
 gitgate_policy_audit_results{policyset="ports",result="fail"} 1
 gitgate_policy_audit_results{policyset="spaces",result="fail"} 1
 gitgate_policy_audit_results{policyset="spaces",result="warn"} 1
@@ -296,17 +313,22 @@ gitgate_policy_audit_results{policyset="team",result="warn"} 1
 		}
 	})
 	t.Run("Stable", func(t *testing.T) {
-		before := r.versions(t)
+		before, written := r.versions(t), r.written(t)
 		judged := r.times("team")
 		r.put(t, "good", map[string]string{"team": "b"}, map[string]string{"a": "c"})
 		eventually(t, "the change was judged", func() bool { return r.times("team") > judged })
 		stop()
-		judged = r.times("team")
+		judged, lax, spaces := r.times("team"), r.times("lax"), r.times("spaces")
 		stop = r.background(r.scanner.Run)
-		eventually(t, "all was judged again", func() bool { return r.times("team") >= judged+3 })
+		eventually(t, "all was judged again", func() bool {
+			return r.times("team") >= judged+3 && r.times("lax") > lax && r.times("spaces") > spaces
+		})
 		r.put(t, "witness", team, map[string]string{"a": "b"})
 		want["shop/witness"] = []string{ok, pass}
 		both(t) // what was queued before it was written
+		if n := r.written(t) - written; n != 2 {
+			t.Errorf("%v reports were written, want the two of the new object", n)
+		}
 		after := r.versions(t)
 		for name, version := range before {
 			if after[name] != version {
@@ -325,15 +347,16 @@ gitgate_policy_audit_results{policyset="team",result="warn"} 1
 		both(t) // there is no garbage collector here
 	})
 	t.Run("PolicySet", func(t *testing.T) {
-		judged := r.times("team")
+		team, lax := r.times("team"), r.times("lax")
 		sets[1].module = laxPortRules
 		r.judge(t, sets...)
-		want["shop/web"] = []string{"pass ports/ports.deny"}
+		want["shop/web"] = []string{"pass lax/ports.deny", "pass ports/ports.deny"}
 		both(t)
-		if now := r.times("team"); now != judged {
-			t.Errorf("another PolicySet changed, and this one judged %d objects again", now-judged)
+		if team, lax = r.times("team")-team, r.times("lax")-lax; team+lax != 0 {
+			t.Errorf("another PolicySet changed, and these judged %d and %d objects again", team, lax)
 		}
 		r.judge(t, sets[0], sets[1])
+		want["shop/web"] = []string{"pass ports/ports.deny"}
 		r.awaitReports(t, clusterOpen, map[string][]string{})
 		r.awaitReports(t, clusterWork, map[string][]string{})
 		both(t)
