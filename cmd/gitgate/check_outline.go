@@ -142,7 +142,7 @@ func (s *sketch) admit(ctx context.Context, g *gate.Gate, req gate.Request, loca
 	req.Elsewhere = gate.Elsewhere{Objects: known.Objects() - len(former), Images: known.Images()}
 	_, v := g.Admit(ctx, req)
 	if now == nil || now.Whole() || before.Whole() || !passed(v, verdict.StageRender) || known.Clash(former, local.head) ||
-		slices.ContainsFunc(v.Findings, wantsAll) || slices.ContainsFunc(local.head, isException) {
+		slices.ContainsFunc(v.Findings, wantsAll) {
 		return none, false
 	}
 	if name, ok := outline.NameOf(s.head, s.dir, s.depends...); ok && !s.store.Has(name) {
@@ -158,7 +158,7 @@ func wantsAll(f verdict.Finding) bool {
 }
 
 // isException tells of what may concern objects that did not change: with exceptions
-// the gate asks the rules about all.
+// the gate asks the rules about all. A new one is a clash.
 func isException(o gate.Object) bool { return gate.IsException(o.Unstructured) }
 
 func (s *sketch) about(g *gate.Gate, objects []gate.Object, v verdict.Verdict) outline.About {
