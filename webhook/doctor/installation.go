@@ -15,7 +15,7 @@ import (
 )
 
 // crds are gitgate's kinds.
-var crds = []string{"breakglasses", "gitsyncs", "policysets", "trustpolicies"}
+var crds = []string{"breakglasses", "gitsyncs", "policyexceptions", "policysets", "trustpolicies"}
 
 // installation checks that gitgate's kinds are served and that its accounts exist.
 func (d *doctor) installation(ctx context.Context) []Check {
