@@ -88,7 +88,7 @@ var catalogue = []row{
 	{"K22", "flood, stall or kill the webhook", failed},
 	{"K23", "ask the webhook directly, guess secrets by its answers", turnedAway},
 	{"K24", "take over a group: conversion, APIService", reasons(verdict.NotInGit, verdict.ContentMismatch, verdict.UndeclaredField)},
-	{"K25", "write into etcd", restored},
+	{"K25", "write into etcd", reasons("Restored", "Found")},
 	{"K26", "mirror Pod from who is not its node", reasons(verdict.NotDerived)},
 	{"K27", "send a Service's traffic elsewhere, take our Lease", reasons(verdict.NotDerived, verdict.NotInGit)},
 	{"K28", "verdict from an object that has changed since", reasons(verdict.ContentMismatch)},
