@@ -45,8 +45,7 @@ func (c *checker) sketch(in reconcile.Inputs, r *checkedRange) (*sketch, error) 
 	s := &sketch{store: c.outlines, dir: filepath.ToSlash(filepath.Clean("./" + in.Sync.Spec.Path)), moved: in.Sync.Spec.TargetNamespace != ""}
 	s.former, _ = r.former.(outline.Tree)
 	s.head, _ = r.files.(outline.Tree)
-	if in.Trust.Spec.Exceptions != nil || // which count only where everything is rendered
-		s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
+	if s.store.Dir == "" || s.head == nil || !fs.ValidPath(s.dir) {
 		return nil, nil
 	}
 	depends, err := json.Marshal([]any{
