@@ -114,9 +114,9 @@ func readConfig(ctx context.Context, repo *gitRepository, arg string) ([]manifes
 	if err != nil {
 		return nil, nil, err
 	}
-	var r manifestReader
+	r := newManifestReader()
 	r.read(arg, raw)
-	return r.manifests, r.problems, nil
+	return r.all()
 }
 
 // renderConfig reads a directory as the reconciler would that applies it.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/policy/author"
@@ -107,17 +109,7 @@ func (o *policyEval) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	start := time.Now()
-	var found []verdict.Finding
-	judged := 0
-	problems, err := objects(cmd.Context(), func(in policy.Input) error {
-		judged++
-		said := engine.Evaluate(cmd.Context(), in)
-		found = append(found, said...)
-		if !o.explain {
-			return cmd.Context().Err()
-		}
-		return explainTo(cmd.Context(), cmd.ErrOrStderr(), engine, in, said)
-	})
+	judged, found, problems, err := o.judge(cmd, engine, objects)
 	switch {
 	case cmd.Context().Err() != nil:
 		return errInterrupted
@@ -131,6 +123,33 @@ func (o *policyEval) run(cmd *cobra.Command, args []string) error {
 	b.Stage(verdict.StageRender, start, problems...)
 	b.Stage(verdict.StagePolicy, start, found...)
 	return o.print(cmd.OutOrStdout(), b.Verdict())
+}
+
+// judge asks the rules about objects, side by side unless they are to explain
+// themselves. It returns how many there were, and what was said of them in order.
+func (o *policyEval) judge(cmd *cobra.Command, engine *policy.Engine, objects objectSource) (judged int, found, problems []verdict.Finding, err error) {
+	ctx := cmd.Context()
+	var said []*[]verdict.Finding
+	var judging errgroup.Group // its goroutines never fail: a panic of a rule is a finding
+	judging.SetLimit(runtime.GOMAXPROCS(0))
+	problems, err = objects(ctx, func(in policy.Input) error {
+		slot := new([]verdict.Finding)
+		said = append(said, slot)
+		if o.explain {
+			*slot = engine.Evaluate(ctx, in)
+			return explainTo(ctx, cmd.ErrOrStderr(), engine, in, *slot)
+		}
+		judging.Go(func() error {
+			*slot = engine.Evaluate(ctx, in)
+			return nil
+		})
+		return ctx.Err()
+	})
+	_ = judging.Wait() // it has no error to tell
+	for _, s := range said {
+		found = append(found, *s...)
+	}
+	return len(said), found, problems, err
 }
 
 func (o *policyEval) check(args []string) error {

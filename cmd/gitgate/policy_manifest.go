@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"gitgate.dev/gitgate/policy/author"
 	"gitgate.dev/gitgate/policy/verdict"
@@ -24,7 +26,7 @@ type manifest struct {
 // readManifests reads files, directories and, for "-", standard input. A document
 // that is no object is a finding; a file that cannot be read is an error.
 func readManifests(args []string, stdin io.Reader) ([]manifest, []verdict.Finding, error) {
-	var r manifestReader
+	r := newManifestReader()
 	for _, arg := range args {
 		if arg == "-" {
 			raw, err := io.ReadAll(io.LimitReader(stdin, author.MaxFileBytes+1))
@@ -38,12 +40,37 @@ func readManifests(args []string, stdin io.Reader) ([]manifest, []verdict.Findin
 			return nil, nil, err
 		}
 	}
-	return r.manifests, r.problems, nil
+	return r.all()
 }
 
+// A manifestReader parses files side by side, and has what they hold in the order in
+// which they came.
 type manifestReader struct {
+	files   []*parsedManifests
+	parsing sync.WaitGroup
+	turns   chan struct{}
+}
+
+type parsedManifests struct {
 	manifests []manifest
 	problems  []verdict.Finding
+	err       error
+}
+
+func newManifestReader() *manifestReader {
+	return &manifestReader{turns: make(chan struct{}, runtime.GOMAXPROCS(0))}
+}
+
+// all waits until everything is parsed and returns it.
+func (r *manifestReader) all() (manifests []manifest, problems []verdict.Finding, err error) {
+	r.parsing.Wait()
+	for _, f := range r.files {
+		if f.err != nil {
+			return nil, nil, f.err
+		}
+		manifests, problems = append(manifests, f.manifests...), append(problems, f.problems...)
+	}
+	return manifests, problems, nil
 }
 
 // visit returns what reads the files below root.
@@ -78,11 +105,22 @@ func (r *manifestReader) visit(root string) fs.WalkDirFunc {
 
 // read adds the objects of one file, up to the first document that is broken.
 func (r *manifestReader) read(file string, raw []byte) {
-	found, problems := author.ReadManifests(file, raw)
-	for _, m := range found {
-		r.manifests = append(r.manifests, manifest{m.File, m.Line, m.JSON})
-	}
-	r.problems = append(r.problems, problems...)
+	f := &parsedManifests{}
+	r.files = append(r.files, f)
+	r.turns <- struct{}{} // no more files are held than are parsed
+	r.parsing.Go(func() {
+		defer func() { <-r.turns }()
+		defer func() {
+			if p := recover(); p != nil {
+				f.err = fmt.Errorf("%s: reading it failed with an internal error (%T); please report it", file, p)
+			}
+		}()
+		found, problems := author.ReadManifests(file, raw)
+		for _, m := range found {
+			f.manifests = append(f.manifests, manifest{m.File, m.Line, m.JSON})
+		}
+		f.problems = problems
+	})
 }
 
 // readParameters reads one YAML or JSON object.
