@@ -34,7 +34,7 @@ var builtinKinds = map[string]string{
 	"discovery.k8s.io":             "EndpointSlice |",
 	"events.k8s.io":                "Event |",
 	"flowcontrol.apiserver.k8s.io": "| FlowSchema PriorityLevelConfiguration",
-	"gitgate.dev":                  "GitSync | BreakGlass PolicySet TrustPolicy",
+	"gitgate.dev":                  "GitSync PolicyException | BreakGlass PolicySet TrustPolicy",
 	"internal.apiserver.k8s.io":    "| StorageVersion",
 	"networking.k8s.io":            "Ingress NetworkPolicy | IPAddress IngressClass ServiceCIDR",
 	"node.k8s.io":                  "| RuntimeClass",
