@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -37,8 +38,25 @@ func begin(t *testing.T) *installation {
 	if err != nil {
 		t.Fatalf("no installation to attack: %v", err)
 	}
+	in.settles(t)
 	t.Cleanup(func() { in.goesOn(t) })
 	return in
+}
+
+// settles waits until controllers have done with what the test before left: what they
+// write is no deed of an attack.
+func (in *installation) settles(t *testing.T) {
+	t.Helper()
+	before := in.state(t)
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		time.Sleep(time.Second)
+		now := in.state(t)
+		if maps.Equal(before, now) {
+			return
+		}
+		before = now
+	}
+	t.Fatalf("the objects of %s change all the time", locked)
 }
 
 // goesOn commits something good and fails unless it goes live.

@@ -57,8 +57,16 @@ func TestAttack_K17_Identities(t *testing.T) {
 // a conflict comes before any policy is asked.
 func (in *installation) bounded(t *testing.T, server *caller, next func() request) {
 	t.Helper()
+	// Two replicas put the policies back, and the API server takes up each of their
+	// writes within a second: they count once they stay.
+	const steady = 10
+	times := 0
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if held(in.ask(t, server, next(), true)) {
+		times++
+		if !held(in.ask(t, server, next(), true)) {
+			times = 0
+		}
+		if times == steady {
 			return
 		}
 	}
