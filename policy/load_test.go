@@ -143,7 +143,8 @@ func TestReadSet(t *testing.T) {
 	fsys := fstest.MapFS{
 		"p/a.rego": file("package a"), "p/sub/b.rego": file("package b"), "p/a_test.rego": file("package a_test"),
 		"p/data.json": file(`{"x": 1}`), "p/sub/deep/data.json": file(`{"y": 9007199254740993}`),
-		"p/.git/c.rego": file("no"), "p/README.md": file("no"), "q/d.rego": file("package d"),
+		"p/sub/data.yaml": file("deep: {z: 1}\n"),
+		"p/.git/c.rego":   file("no"), "p/README.md": file("no"), "q/d.rego": file("package d"),
 	}
 	set, err := policy.ReadSet("set", fsys, "p", "q")
 	if err != nil {
@@ -154,17 +155,19 @@ func TestReadSet(t *testing.T) {
 		t.Error(diff)
 	}
 	deep := set.Data["sub"].(map[string]any)["deep"].(map[string]any)
-	if got := deep["y"].(interface{ String() string }).String(); got != "9007199254740993" || len(set.Data) != 2 {
+	if got := deep["y"].(interface{ String() string }).String(); got != "9007199254740993" || len(set.Data) != 2 || len(deep) != 2 {
 		t.Errorf("data = %v", set.Data)
 	}
 	for name, tc := range map[string]struct {
 		fsys fstest.MapFS
 		want string
 	}{
-		"YAML":     {fstest.MapFS{"data.yaml": file("a: 1")}, "data.yaml: data is read from data.json"},
+		"BadYAML":  {fstest.MapFS{"data.yaml": file("- 1")}, "data.yaml: data must be one object"},
 		"BadJSON":  {fstest.MapFS{"data.json": file("{")}, "data.json: "},
 		"TwoJSON":  {fstest.MapFS{"data.json": file("{} {}")}, "more than one JSON document"},
-		"Clash":    {fstest.MapFS{"data.json": file(`{"a": 1}`), "a/data.json": file("{}")}, "has a value already"},
+		"Clash":    {fstest.MapFS{"data.json": file(`{"a": 1}`), "a/data.json": file("{}")}, "data.json: data.a has a value already, from a/data.json"},
+		"Deep":     {fstest.MapFS{"data.json": file(`{"b": {"c": 1}}`), "b/data.yml": file("c: 2")}, "data.json: data.b.c has a value already, from b/data.yml"},
+		"Below":    {fstest.MapFS{"a.data/data.json": file(`{"b": 1}`), "a.data/b/data.json": file("{}")}, "has a value already, from a.data/b/data.json"},
 		"TooLarge": {fstest.MapFS{"a.rego": file(strings.Repeat("#", 17<<20))}, "more than 16 MiB"},
 	} {
 		if _, err := policy.ReadSet("set", tc.fsys, "."); err == nil || !strings.Contains(err.Error(), tc.want) {

@@ -159,9 +159,10 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 }
 
 // ReadSet reads the modules and the data of a set in [FormatGitgate] from the files
-// below the roots in fsys; "." is all of it. A data.json at a root, or in a directory
-// below it, becomes data at the path of that directory. Hidden files and directories
-// are left out. Other fields of the set are the caller's.
+// below the roots in fsys; "." is all of it. A data.json or data.yaml at a root, or in a
+// directory below it, becomes data at the path of that directory; objects are merged,
+// as OPA merges those of a bundle. Hidden files and directories are left out. Other
+// fields of the set are the caller's.
 func ReadSet(name string, fsys fs.FS, roots ...string) (Set, error) {
 	return ReadSetAs(FormatGitgate, name, fsys, roots...)
 }

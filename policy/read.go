@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,6 +18,13 @@ type setReader struct {
 	fsys  fs.FS
 	set   Set
 	bytes int
+	data  []dataFile // those that were read
+}
+
+// A dataFile is a file whose content becomes data at a path.
+type dataFile struct {
+	name string
+	at   []string
 }
 
 // maxSetBytes bounds the files of one set together.
@@ -48,10 +56,9 @@ func (r *setReader) read(root string) error {
 				return err
 			}
 			r.set.Modules[file] = string(src)
-		case name == "data.json", r.set.Format == FormatConftest && isDataFile(name):
-			return r.data(root, file)
-		case name == "data.yaml" || name == "data.yml":
-			return fmt.Errorf("%s: data is read from data.json: convert it", file)
+		case r.set.Format == FormatConftest && isDataFile(name),
+			name == "data.json", name == "data.yaml", name == "data.yml":
+			return r.addData(root, file)
 		}
 		return nil
 	})
@@ -73,8 +80,9 @@ func (r *setReader) file(name string) ([]byte, error) {
 	return raw, nil
 }
 
-// data merges a data.json at the path of its directory below root.
-func (r *setReader) data(root, file string) error {
+// addData merges a file of data at the path of its directory below root, as OPA does
+// with data.json in a bundle. Objects are merged; two values for one path are an error.
+func (r *setReader) addData(root, file string) error {
 	raw, err := r.file(file)
 	if err != nil {
 		return err
@@ -83,35 +91,83 @@ func (r *setReader) data(root, file string) error {
 	if err != nil {
 		return err
 	}
+	rel := path.Dir(file)
+	if root != "." {
+		rel = strings.TrimPrefix(strings.TrimPrefix(rel, root), "/")
+	}
+	at := strings.FieldsFunc(rel, func(c rune) bool { return c == '/' })
+	if rel == "." {
+		at = nil
+	}
 	if r.set.Data == nil {
 		r.set.Data = map[string]any{}
 	}
-	at := r.set.Data
-	rel := strings.TrimPrefix(strings.TrimPrefix(path.Dir(file), root), "/")
-	if root == "." {
-		rel = path.Dir(file)
+	into, taken := r.set.Data, []string(nil)
+	for i, key := range at {
+		if _, ok := into[key]; !ok {
+			into[key] = map[string]any{}
+		}
+		next, ok := into[key].(map[string]any)
+		if !ok {
+			taken = at[:i+1]
+			break
+		}
+		into = next
 	}
-	for _, key := range strings.Split(rel, "/") {
-		if key == "" || key == "." {
+	if taken == nil {
+		taken = mergeData(into, doc, at)
+	}
+	if taken != nil {
+		return fmt.Errorf("%s: data.%s has a value already%s", file, strings.Join(taken, "."), r.whoseData(taken))
+	}
+	r.data = append(r.data, dataFile{file, at})
+	return nil
+}
+
+// mergeData merges src, which stands at a path, into dst. It returns the path of a
+// value that both have, unless that is an object in both, and then stops.
+func mergeData(dst, src map[string]any, at []string) (taken []string) {
+	for _, key := range slices.Sorted(maps.Keys(src)) {
+		old, ok := dst[key]
+		if !ok {
+			dst[key] = src[key]
 			continue
 		}
-		next, ok := at[key].(map[string]any)
-		if !ok {
-			if _, taken := at[key]; taken {
-				return fmt.Errorf("%s: data.%s has a value already", file, key)
-			}
-			next = map[string]any{}
-			at[key] = next
+		here := append(slices.Clip(at), key)
+		a, isObject := old.(map[string]any)
+		b, both := src[key].(map[string]any)
+		if !isObject || !both {
+			return here
 		}
-		at = next
-	}
-	for k, v := range doc {
-		if _, taken := at[k]; taken {
-			return fmt.Errorf("%s: data at %q has a value already", file, k)
+		if taken := mergeData(a, b, here); taken != nil {
+			return taken
 		}
-		at[k] = v
 	}
 	return nil
+}
+
+// whoseData says which of the files that were read has a value at a path. It reads
+// them again: only what fails has to be found.
+func (r *setReader) whoseData(want []string) string {
+	for _, f := range r.data {
+		raw, err := fs.ReadFile(r.fsys, f.name)
+		if err != nil {
+			continue
+		}
+		doc, err := dataOf(f.name, raw)
+		if err != nil || len(f.at) > len(want) || !slices.Equal(f.at, want[:len(f.at)]) {
+			continue
+		}
+		var node any = doc
+		for _, key := range want[len(f.at):] {
+			m, _ := node.(map[string]any)
+			node = m[key]
+		}
+		if node != nil {
+			return ", from " + f.name
+		}
+	}
+	return ""
 }
 
 func isDataFile(name string) bool {
