@@ -52,6 +52,8 @@ var rules = map[string]rule{
 	"policy":         {ours: []string{"policy/verdict"}, never: []string{clientGo, ctrl, "k8s.io/api", goGit, sops, cosign}},
 	"policy/author": {ours: []string{"policy", "policy/report", "policy/verdict"},
 		never: []string{clientGo, ctrl, "k8s.io/api", goGit, sops, cosign}},
+	"policy/bundle": {ours: []string{"policy", "policy/verdict"},
+		never: []string{clientGo, ctrl, "k8s.io/api", goGit, sops, cosign}},
 	"policy/gate":    {ours: verifyAndVerdict, never: []string{opa, ctrl, sops}},
 	"policy/desired": {ours: []string{}, never: []string{opa, ctrl, goGit, sops, cosign}},
 	"policy/schema": {ours: []string{"policy/desired", "policy/schema/internal/openapi"},
