@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 
@@ -20,6 +21,7 @@ type entry struct {
 	warns bool
 	// fallback is the message of a result that brings none, from METADATA.
 	fallback string
+	info     RuleInfo
 	// kinds are the values of input.object.kind outside of which no body of the
 	// rule can hold; nil means any.
 	kinds map[string]bool
@@ -40,9 +42,9 @@ type entry struct {
 
 // findEntries lists the rules that speak: those that deny first, then by name.
 func findEntries(set string, c *ast.Compiler, bad *problems) []*entry {
-	byName, misnamed := map[string]*entry{}, len(bad.list)
-	for _, mod := range c.Modules {
-		for _, rule := range mod.Rules {
+	byName, rules, misnamed := map[string]*entry{}, map[string][]*ast.Rule{}, len(bad.list)
+	for _, file := range slices.Sorted(maps.Keys(c.Modules)) {
+		for _, rule := range c.Modules[file].Rules {
 			e := entryOf(set, rule, bad)
 			if e == nil {
 				continue
@@ -50,10 +52,11 @@ func findEntries(set string, c *ast.Compiler, bad *problems) []*entry {
 			known, ok := byName[e.name]
 			if !ok {
 				byName[e.name] = e
-				continue
+			} else {
+				known.kinds = unionKinds(known.kinds, e.kinds)
+				known.fallback = cmp.Or(known.fallback, e.fallback)
 			}
-			known.kinds = unionKinds(known.kinds, e.kinds)
-			known.fallback = cmp.Or(known.fallback, e.fallback)
+			rules[e.name] = append(rules[e.name], rule)
 		}
 	}
 	if len(byName) == 0 && len(bad.list) == misnamed {
@@ -63,6 +66,7 @@ func findEntries(set string, c *ast.Compiler, bad *problems) []*entry {
 	}
 	entries := make([]*entry, 0, len(byName))
 	for _, e := range byName {
+		e.info.describe(rules[e.name])
 		entries = append(entries, e)
 	}
 	slices.SortFunc(entries, func(a, b *entry) int {

@@ -81,6 +81,7 @@ func (w *webhookParts) audit(config *rest.Config, content *lock.Lock) (*audit.Le
 		if w.scanner, err = newScanner(config); err != nil {
 			return nil, err
 		}
+		w.images.exceptions.changed = func() { w.scanner.SetExceptions(w.images.exceptions.exemptions()) }
 		run = both(w.auditor.Run, w.scanner.Run)
 	}
 	return &audit.Leader{Client: w.kube.CoordinationV1(), Namespace: w.options.namespace, Identity: identity, Run: run}, nil
@@ -102,7 +103,7 @@ func (w *webhookParts) scanWith(ctx context.Context, sets []reconcile.PolicyInpu
 	if w.scanner == nil {
 		return nil
 	}
-	judges, err := w.gates.auditSets(ctx, sets)
+	judges, err := w.gates.auditSets(ctx, sets, &w.images.exceptions)
 	if err == nil {
 		w.scanner.SetPolicies(judges)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
@@ -35,7 +36,7 @@ func newScanner(config *rest.Config) (*audit.Scanner, error) {
 
 // auditSets makes the PolicySets that judge at admission ready to judge what is there,
 // each by itself. One that does not compile is replaced as it is at admission.
-func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput) ([]audit.PolicySet, error) {
+func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput, exceptions *admissionExceptions) ([]audit.PolicySet, error) {
 	out := make([]audit.PolicySet, 0, len(sets))
 	for _, p := range g.repaired(ctx, sets) {
 		rules, err := g.compiled.get(ctx, p)
@@ -47,8 +48,11 @@ func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput) ([]
 			return nil, err
 		}
 		set := audit.PolicySet{
-			Name: p.Set.Name, Judge: judgeThere(engine),
+			Name: p.Set.Name, Judge: judgeThere(engine, exceptions), Rules: map[string]audit.Description{},
 			Version: rules, // shared by all that have the same content
+		}
+		for name, info := range rules.Rules() {
+			set.Rules[name] = audit.Description{Severity: info.Severity, Category: info.Category}
 		}
 		if m := p.Set.Spec.Match; m != nil {
 			for _, k := range m.Kinds {
@@ -62,26 +66,66 @@ func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput) ([]
 
 // judgeThere judges an object as if it were being created, by nobody: a rule that asks
 // who does it is undetermined. Whether admission would refuse it or warn does not
-// matter: a report is what one decides that by.
-func judgeThere(engine *policy.Engine) func(context.Context, audit.Subject) ([]string, []verdict.Finding) {
+// matter: a report is what one decides that by. What is excepted at admission is
+// excepted here.
+func judgeThere(engine *policy.Engine, exceptions *admissionExceptions) func(context.Context, audit.Subject) audit.Judgement {
 	checker := gate.Checker{Policies: admissionEvaluator{engine}, Secrets: secretKeeper{}}
-	return func(ctx context.Context, s audit.Subject) ([]string, []verdict.Finding) {
+	return func(ctx context.Context, s audit.Subject) (said audit.Judgement) {
 		id := s.Kind.GroupKind().String() + "/" + s.Name
 		if s.Namespace != "" {
 			id = s.Namespace + "/" + id
 		}
 		none := s.Namespace == ""
-		var rules []string
 		// It names rules and asks none of them, so that nothing of a Secret is told.
 		probe, err := engine.Probe(ruleInput(gate.PolicyInput{Operation: string(policy.Create), ID: id, Object: s.Raw, ClusterScoped: none}))
 		if err == nil {
-			if rules = probe.Rules(); len(rules) == 0 {
-				return nil, nil
+			if said.Rules = probe.Rules(); len(said.Rules) == 0 {
+				return said
 			}
 		}
-		findings := checker.Check(ctx, gate.Write{
+		said.Findings = checker.Check(ctx, gate.Write{
 			Operation: string(policy.Create), Group: s.Kind.Group, Kind: s.Kind.Kind, ID: id, Object: s.Raw, ClusterScoped: none,
 		})
-		return rules, findings
+		exceptions.sort(s, &said)
+		return said
 	}
+}
+
+// sort sorts out what is excepted of what rules said of an object that is there.
+func (x *admissionExceptions) sort(s audit.Subject, said *audit.Judgement) {
+	counting := x.counting(s.Namespace, said.Findings)
+	if counting == nil {
+		return
+	}
+	u := metadataOf(s.Raw, s.Kind, s.Namespace, s.Name)
+	found := said.Findings
+	said.Findings = nil
+	for _, f := range found {
+		told := counting.Apply([]verdict.Finding{f}, u)
+		e := counting.Covering(f, u)
+		if e == nil {
+			said.Findings = append(said.Findings, told...)
+			continue
+		}
+		said.Excepted = append(said.Excepted, audit.ExceptedFinding{Finding: told[0], Exception: e.Name(), Owner: e.Owner(), Why: e.Reason(), Expires: e.Expires()})
+	}
+}
+
+// exemptions are the exceptions for whoever has to know what they are about. A tenant's
+// are about his namespace alone.
+func (x *admissionExceptions) exemptions() (out []audit.Exemption) {
+	for _, c := range x.all() {
+		s := c.Scope()
+		e := audit.Exemption{
+			ID: c.confine + "\x00" + s.ID, PolicySets: s.PolicySets, Kinds: s.Kinds, Namespaces: s.Namespaces, Names: s.Names, Labels: s.Labels, Expires: c.Expires(),
+		}
+		if c.confine != "" {
+			if !slices.Contains(s.Namespaces, c.confine) {
+				continue
+			}
+			e.Namespaces = []string{c.confine}
+		}
+		out = append(out, e)
+	}
+	return out
 }

@@ -21,7 +21,8 @@ import (
 // verified, for what no GitSync declares. Those of a GitSync count where it may apply.
 // What stands in the cluster is not looked at. The zero value has none.
 type admissionExceptions struct {
-	now func() time.Time // nil is the present
+	now     func() time.Time // nil is the present
+	changed func()           // is told that others count; nil tells nobody
 
 	mu     sync.RWMutex
 	bySync map[types.NamespacedName]syncExceptions
@@ -44,49 +45,80 @@ func (x *admissionExceptions) accept(l reconcile.Locked, system string) {
 			s.list = append(s.list, gate.Object{Unstructured: w.Manifest, Source: w.Source})
 		}
 	}
+	x.put(types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}, s)
+}
+
+func (x *admissionExceptions) drop(name types.NamespacedName) { x.put(name, syncExceptions{}) }
+
+// put takes over the exceptions of a GitSync.
+func (x *admissionExceptions) put(name types.NamespacedName, s syncExceptions) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
+	before := len(x.bySync[name].list)
 	if x.bySync == nil {
 		x.bySync = map[types.NamespacedName]syncExceptions{}
 	}
-	name := types.NamespacedName{Namespace: l.Sync.Namespace, Name: l.Sync.Name}
 	if x.bySync[name] = s; len(s.list) == 0 {
 		delete(x.bySync, name)
 	}
+	x.mu.Unlock()
+	if x.changed != nil && before+len(s.list) > 0 {
+		x.changed()
+	}
 }
 
-func (x *admissionExceptions) drop(name types.NamespacedName) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.bySync, name)
+// A countingException is one that counts in a namespace, or in all if that is empty.
+type countingException struct {
+	*gate.Exception
+	confine string
+}
+
+// all are the exceptions of all releases that can count, also those that ended.
+func (x *admissionExceptions) all() (list []countingException) {
+	now := x.clock()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, s := range x.bySync {
+		for _, o := range s.list {
+			if e, err := gate.ParseException(o, now); err == nil {
+				list = append(list, countingException{e, s.confine})
+			}
+		}
+	}
+	return list
+}
+
+func (x *admissionExceptions) clock() time.Time {
+	if x.now != nil {
+		return x.now()
+	}
+	return time.Now()
+}
+
+// counting are the exceptions that count for what is in a namespace; nil if there is
+// none, or nothing to be excepted.
+func (x *admissionExceptions) counting(namespace string, found []verdict.Finding) *gate.Exceptions {
+	if !slices.ContainsFunc(found, func(f verdict.Finding) bool { return f.Reason == verdict.PolicyDenied }) {
+		return nil
+	}
+	var list []*gate.Exception
+	for _, c := range x.all() {
+		if c.confine == "" || c.confine == namespace {
+			list = append(list, c.Exception)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return gate.NewExceptions(list, x.clock())
 }
 
 // apply applies the exceptions that count for a request to what rules said of it.
 func (x *admissionExceptions) apply(req *admissionv1.AdmissionRequest, found []verdict.Finding) []verdict.Finding {
-	if !slices.ContainsFunc(found, func(f verdict.Finding) bool { return f.Reason == verdict.PolicyDenied }) {
+	counting := x.counting(req.Namespace, found)
+	if counting == nil {
 		return found
 	}
-	now := time.Now()
-	if x.now != nil {
-		now = x.now()
-	}
-	var list []*gate.Exception
-	x.mu.RLock()
-	for _, s := range x.bySync {
-		if s.confine != "" && s.confine != req.Namespace {
-			continue
-		}
-		for _, o := range s.list {
-			if e, err := gate.ParseException(o, now); err == nil {
-				list = append(list, e)
-			}
-		}
-	}
-	x.mu.RUnlock()
-	if len(list) == 0 {
-		return found
-	}
-	return gate.NewExceptions(list, now).Apply(found, requested(req))
+	return counting.Apply(found, requested(req))
 }
 
 // requested is as much of the object of a request as exceptions look at. What it is
@@ -96,16 +128,21 @@ func requested(req *admissionv1.AdmissionRequest) *unstructured.Unstructured {
 	if raw == nil {
 		raw = req.OldObject.Raw
 	}
+	return metadataOf(raw, schema.GroupVersionKind(req.Kind), req.Namespace, req.Name)
+}
+
+// metadataOf is as much of an object as exceptions look at; nil if it cannot be read.
+func metadataOf(raw []byte, kind schema.GroupVersionKind, namespace, name string) *unstructured.Unstructured {
 	var o metav1.PartialObjectMetadata
 	if json.Unmarshal(raw, &o) != nil {
 		return nil
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{}}
-	u.SetGroupVersionKind(schema.GroupVersionKind{Group: req.Kind.Group, Version: req.Kind.Version, Kind: req.Kind.Kind})
-	u.SetName(req.Name)
+	u.SetGroupVersionKind(kind)
+	u.SetName(name)
 	u.SetLabels(o.Labels)
-	if req.Kind.Kind != "Namespace" || req.Kind.Group != "" {
-		u.SetNamespace(req.Namespace)
+	if kind.Kind != "Namespace" || kind.Group != "" {
+		u.SetNamespace(namespace)
 	}
 	return u
 }

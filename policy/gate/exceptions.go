@@ -223,7 +223,7 @@ func (x *Exceptions) Apply(found []verdict.Finding, u *unstructured.Unstructured
 	}
 	out := slices.Clone(found)
 	for i, f := range out {
-		if f.Reason != verdict.PolicyDenied || f.Severity != verdict.Deny && f.Severity != verdict.Warn {
+		if !exceptable(f) {
 			continue
 		}
 		near := ""

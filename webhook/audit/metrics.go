@@ -67,7 +67,7 @@ type ScanMetrics struct {
 func NewScanMetrics(r prometheus.Registerer) *ScanMetrics {
 	m := &ScanMetrics{
 		results: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gitgate_policy_audit_results", Help: "What the rules of a PolicySet say of the objects that are there: pass, fail, warn or error.",
+			Name: "gitgate_policy_audit_results", Help: "What the rules of a PolicySet say of the objects that are there: pass, fail, warn, error or skip (excepted).",
 		}, []string{"policyset", "result"}),
 		objects: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gitgate_policy_audit_objects", Help: "Objects of which a rule has something to say.",

@@ -34,9 +34,35 @@ type PolicySet struct {
 	Version any
 	// Kinds are those that it may have something to say about. None is any.
 	Kinds []KindMatch
-	// Judge returns the rules that were asked, none if the set does not select the
-	// object, and what they found. It must not keep the object.
-	Judge func(context.Context, Subject) (rules []string, findings []verdict.Finding)
+	// Rules describes rules by the names that findings have for them. What is not in it
+	// is reported without.
+	Rules map[string]Description
+	// Judge judges an object, which it must not keep.
+	Judge func(context.Context, Subject) Judgement
+}
+
+// A Description is what reports say of a rule beside its name.
+type Description struct {
+	// Severity is critical, high, medium, low, info or empty.
+	Severity string
+	Category string
+}
+
+// A Judgement is what a set has to say of an object.
+type Judgement struct {
+	// Rules are those that were asked, none if the set does not select the object.
+	Rules    []string
+	Findings []verdict.Finding
+	// Excepted are the findings that exceptions let pass; they are not in Findings.
+	Excepted []ExceptedFinding
+}
+
+// An ExceptedFinding is one that an exception lets pass.
+type ExceptedFinding struct {
+	verdict.Finding
+	// Exception is namespace/name of the PolicyException; Owner and Why are its own words.
+	Exception, Owner, Why string
+	Expires               time.Time
 }
 
 // A KindMatch holds for kinds of groups; "*" is any.
@@ -72,14 +98,15 @@ type ScanConfig struct {
 // A Scanner judges by PolicySets what is in the cluster already, and writes what
 // comes of it as reports, while [Scanner.Run] runs. An object is judged when it is
 // seen and when it changes, and when a PolicySet changes that has something to say
-// about its kind.
+// about its kind, or an exception that may be about it.
 type Scanner struct {
 	cfg ScanConfig
 
-	mu    sync.Mutex
-	sets  map[string]PolicySet
-	known bool
-	kick  chan struct{}
+	mu     sync.Mutex
+	sets   map[string]PolicySet
+	exempt map[string]Exemption
+	known  bool
+	kick   chan struct{}
 }
 
 // NewScanner returns a Scanner that judges nothing before [Scanner.SetPolicies].
@@ -129,10 +156,15 @@ func (s *Scanner) Run(ctx context.Context) error {
 	rediscover := true
 	for {
 		sets, _ := s.policies()
+		now := time.Now()
+		counting, next := s.exceptions(now)
 		n.settle(ctx, sets, rediscover)
+		n.except(ctx, counting)
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-untilNext(now, next):
+			rediscover = false
 		case <-s.kick:
 			rediscover = false
 		case <-n.redefined:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,6 +21,7 @@ const (
 	resultFail  = "fail"
 	resultWarn  = "warn"
 	resultError = "error"
+	resultSkip  = "skip" // excepted
 )
 
 const (
@@ -40,24 +42,32 @@ const (
 )
 
 // A Result is what one rule says of an object.
-type Result struct{ Policy, Rule, Result, Reason, Message, Field string }
+type Result struct {
+	Policy, Rule, Result, Reason, Message, Field string
+	Severity, Category                           string
+	// Exception, Owner, Why and Expires are of what was excepted.
+	Exception, Owner, Why, Expires string
+}
 
 // resultsOf are the results of a set, in a stable order.
-func resultsOf(set string, rules []string, findings []verdict.Finding) []Result {
+func resultsOf(set PolicySet, said Judgement) []Result {
 	var out []Result
 	spoke := map[string]bool{}
 	judged := true // else the object could not be judged as a whole, and nothing passes
-	for _, f := range findings {
+	for _, f := range said.Findings {
+		judged = judged && (outcomeOf(f) != resultError || slices.Contains(said.Rules, f.Policy))
 		spoke[f.Policy] = true
-		judged = judged && (outcomeOf(f) != resultError || slices.Contains(rules, f.Policy))
-		out = append(out, Result{
-			Policy: set, Rule: ruleOf(set, f.Policy), Result: outcomeOf(f), Reason: string(f.Reason),
-			Message: clipText(f.Message), Field: clipText(f.Field),
-		})
+		out = append(out, resultOf(set, f, outcomeOf(f)))
 	}
-	for _, rule := range rules {
+	for _, x := range said.Excepted {
+		spoke[x.Policy] = true
+		r := resultOf(set, x.Finding, resultSkip)
+		r.Exception, r.Owner, r.Why, r.Expires = clipText(x.Exception), clipText(x.Owner), clipText(x.Why), x.Expires.UTC().Format(time.RFC3339)
+		out = append(out, r)
+	}
+	for _, rule := range said.Rules {
 		if judged && !spoke[rule] {
-			out = append(out, Result{Policy: set, Rule: ruleOf(set, rule), Result: resultPass})
+			out = append(out, resultOf(set, verdict.Finding{Policy: rule}, resultPass))
 		}
 	}
 	slices.SortFunc(out, func(a, b Result) int {
@@ -66,8 +76,16 @@ func resultsOf(set string, rules []string, findings []verdict.Finding) []Result 
 	return slices.Compact(out)
 }
 
+func resultOf(set PolicySet, f verdict.Finding, outcome string) Result {
+	about := set.Rules[f.Policy]
+	return Result{
+		Policy: set.Name, Rule: ruleOf(set.Name, f.Policy), Result: outcome, Reason: string(f.Reason),
+		Message: clipText(f.Message), Field: clipText(f.Field), Severity: about.Severity, Category: clipText(about.Category),
+	}
+}
+
 func (r Result) key() []string {
-	return []string{r.Policy, r.Rule, r.Result, r.Field, r.Message, r.Reason}
+	return []string{r.Policy, r.Rule, r.Result, r.Field, r.Message, r.Reason, r.Exception, r.Owner, r.Why, r.Expires}
 }
 
 // ruleOf is the rule in set/package.rule.
@@ -168,16 +186,19 @@ func split(results []Result) [][]Result {
 }
 
 func (r Result) document() map[string]any {
-	out := map[string]any{"source": source, "policy": r.Policy, "rule": r.Rule, "result": r.Result, "scored": r.Result != resultWarn}
-	if r.Message != "" {
-		out["message"] = r.Message
+	out := map[string]any{"source": source, "policy": r.Policy, "rule": r.Rule, "result": r.Result, "scored": r.Result != resultWarn && r.Result != resultSkip}
+	for key, text := range map[string]string{"message": r.Message, "severity": r.Severity, "category": r.Category} {
+		if text != "" {
+			out[key] = text
+		}
 	}
 	properties := map[string]any{}
-	if r.Reason != "" {
-		properties["reason"] = r.Reason
-	}
-	if r.Field != "" {
-		properties["field"] = r.Field
+	for key, text := range map[string]string{
+		"reason": r.Reason, "field": r.Field, "exception": r.Exception, "exceptionOwner": r.Owner, "exceptionReason": r.Why, "exceptionExpires": r.Expires,
+	} {
+		if text != "" {
+			properties[key] = text
+		}
 	}
 	if len(properties) > 0 {
 		out["properties"] = properties
@@ -190,7 +211,7 @@ func (f format) document(id objectID, uid types.UID, results []Result, n int) ma
 	if id.namespace != "" {
 		scope["namespace"] = id.namespace
 	}
-	summary := map[string]any{resultPass: int64(0), resultFail: int64(0), resultWarn: int64(0), resultError: int64(0), "skip": int64(0)}
+	summary := map[string]any{resultPass: int64(0), resultFail: int64(0), resultWarn: int64(0), resultError: int64(0), resultSkip: int64(0)}
 	list := make([]any, len(results))
 	for i, r := range results {
 		list[i] = r.document()

@@ -21,7 +21,7 @@ func TestShards(t *testing.T) {
 		findings = append(findings, verdict.Finding{Policy: "set/p.deny", Severity: verdict.Deny, Reason: verdict.PolicyDenied,
 			Message: fmt.Sprintf("%04d %s", i, strings.Repeat("x", 4000))})
 	}
-	results := resultsOf("set", []string{"set/p.deny"}, findings)
+	results := resultsOf(PolicySet{Name: "set"}, Judgement{Rules: []string{"set/p.deny"}, Findings: findings})
 	for _, f := range formats {
 		documents := f.documents(podID, "u1", results)
 		seen, names := 0, map[string]bool{}
@@ -70,7 +70,7 @@ func TestResults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, r := range resultsOf("set", tc.rules, tc.findings) {
+			for _, r := range resultsOf(PolicySet{Name: "set"}, Judgement{Rules: tc.rules, Findings: tc.findings}) {
 				got = append(got, strings.TrimRight(r.Result+" "+r.Rule+" "+r.Message, " "))
 			}
 			if g := strings.Join(got, "|"); g != tc.want {

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/client-go/util/workqueue"
-
-	"gitgate.dev/gitgate/policy/verdict"
 )
 
 // A scan is one run of a Scanner.
@@ -31,6 +30,7 @@ type scan struct {
 
 	kinds   []resource
 	formats []format
+	exempt  map[string]Exemption // that count
 
 	mu       sync.Mutex
 	sets     map[string]PolicySet
@@ -146,6 +146,7 @@ func (s *scan) adopt(sets map[string]PolicySet) (changed []string) {
 	for name, p := range sets {
 		if old, there := s.sets[name]; !there || old.Version != p.Version || !slices.EqualFunc(old.Kinds, p.Kinds, sameKinds) {
 			changed = append(changed, name)
+			maps.DeleteFunc(s.passes, func(key string, _ []Result) bool { return strings.HasPrefix(key, name+"\x00") })
 		}
 	}
 	s.sets = sets
@@ -283,11 +284,11 @@ func (s *scan) see(t target, object map[string]any, names []string) {
 		if names != nil && !slices.Contains(names, name) || !p.matches(t.resource) {
 			continue
 		}
-		rules, findings := p.Judge(s.ctx, about)
+		said := p.Judge(s.ctx, about)
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.replace(id, j, name, s.results(name, rules, findings))
+		s.replace(id, j, name, s.results(p, said))
 	}
 }
 
@@ -355,16 +356,16 @@ func (s *scan) tell() {
 
 // results are what one set has to say of an object: what was found, and which rules
 // found nothing. The caller holds the mutex.
-func (s *scan) results(set string, rules []string, findings []verdict.Finding) []Result {
-	if len(rules) == 0 && len(findings) == 0 {
+func (s *scan) results(set PolicySet, said Judgement) []Result {
+	if len(said.Rules)+len(said.Findings)+len(said.Excepted) == 0 {
 		return nil
 	}
-	if len(findings) == 0 {
-		key := set + "\x00" + strings.Join(rules, "\x00")
+	if len(said.Findings)+len(said.Excepted) == 0 {
+		key := set.Name + "\x00" + strings.Join(said.Rules, "\x00")
 		if s.passes[key] == nil {
-			s.passes[key] = resultsOf(set, rules, nil)
+			s.passes[key] = resultsOf(set, said)
 		}
 		return s.passes[key]
 	}
-	return resultsOf(set, rules, findings)
+	return resultsOf(set, said)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,7 +25,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"gitgate.dev/gitgate/policy"
-	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/test/testkit/cluster"
 	"gitgate.dev/gitgate/webhook/audit"
 )
@@ -67,7 +67,8 @@ type scanRig struct {
 	metrics *prometheus.Registry
 
 	mu     sync.Mutex
-	judged map[string]int // by PolicySet
+	judged map[string]int // by PolicySet, and by the name of the object
+	exempt map[string]time.Time
 }
 
 func newScanRig(t *testing.T) *scanRig {
@@ -146,17 +147,18 @@ func (r *scanRig) judge(t *testing.T, sets ...rules) {
 			t.Fatal(err)
 		}
 		out = append(out, audit.PolicySet{
-			Name: s.name, Version: s, Kinds: []audit.KindMatch{{Groups: []string{""}, Kinds: []string{s.kind}}},
-			Judge: func(ctx context.Context, about audit.Subject) ([]string, []verdict.Finding) {
+			Name: s.name, Version: s, Rules: map[string]audit.Description{"team/team.deny_owner": {Severity: "high", Category: "Teams"}}, Kinds: []audit.KindMatch{{Groups: []string{""}, Kinds: []string{s.kind}}},
+			Judge: func(ctx context.Context, about audit.Subject) (said audit.Judgement) {
 				r.mu.Lock()
 				r.judged[s.name]++
 				r.mu.Unlock()
 				in := policy.Input{Operation: policy.Create, Object: about.Raw}
-				probe, err := engine.Probe(in)
-				if err != nil {
-					return nil, engine.Evaluate(ctx, in)
+				if probe, err := engine.Probe(in); err == nil {
+					said.Rules = probe.Rules()
 				}
-				return probe.Rules(), engine.Evaluate(ctx, in)
+				said.Findings = engine.Evaluate(ctx, in)
+				r.excepted(about, &said)
+				return said
 			},
 		})
 	}
@@ -297,7 +299,7 @@ func TestScanner(t *testing.T) {
 	})
 	t.Run("Metrics", func(t *testing.T) {
 		const text = `
-# HELP gitgate_policy_audit_results What the rules of a PolicySet say of the objects that are there: pass, fail, warn or error.
+# HELP gitgate_policy_audit_results What the rules of a PolicySet say of the objects that are there: pass, fail, warn, error or skip (excepted).
 # TYPE gitgate_policy_audit_results gauge
 gitgate_policy_audit_results{policyset="lax",result="pass"} 1
 gitgate_policy_audit_results{policyset="ports",result="fail"} 1
@@ -414,7 +416,7 @@ func (r *scanRig) document(t *testing.T, on *corev1.ConfigMap) {
 		"summary": map[string]any{"pass": int64(1), "fail": int64(1), "warn": int64(0), "error": int64(0), "skip": int64(0)},
 		"results": []any{
 			map[string]any{"source": "gitgate", "policy": "team", "rule": "team.deny_owner", "result": "fail", "scored": true,
-				"message": "metadata.labels.team is missing", "properties": map[string]any{"reason": "PolicyDenied"}},
+				"message": "metadata.labels.team is missing", "severity": "high", "category": "Teams", "properties": map[string]any{"reason": "PolicyDenied"}},
 			map[string]any{"source": "gitgate", "policy": "team", "rule": "team.warn_empty", "result": "pass", "scored": true},
 		},
 	}
