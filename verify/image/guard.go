@@ -36,11 +36,15 @@ type budget struct {
 
 type budgetKey struct{}
 
-func withBudget(ctx context.Context, l Limits) context.Context {
+func newBudget(l Limits) *budget {
 	b := &budget{}
 	b.bytes.Store(l.TotalBytes)
 	b.requests.Store(int64(l.Requests))
-	return context.WithValue(ctx, budgetKey{}, b)
+	return b
+}
+
+func withBudget(ctx context.Context, l Limits) context.Context {
+	return context.WithValue(ctx, budgetKey{}, newBudget(l))
 }
 
 // A guard is the last thing that a request for one registry passes. It holds

@@ -104,27 +104,36 @@ type client struct {
 	limits Limits
 }
 
-// open makes the handshake with the repository's registry.
-func (n *network) open(ctx context.Context, r reference) (*client, error) {
+// way is how to a repository: with which credentials, and past which guard.
+func (n *network) way(ctx context.Context, r reference) (name.Repository, authn.Authenticator, *guard, error) {
 	if n.offline {
-		return nil, &refusedError{what: "the registry is not asked in an offline run"}
+		return name.Repository{}, nil, nil, &refusedError{what: "the registry is not asked in an offline run"}
 	}
 	repository, err := r.repository()
 	if err != nil {
-		return nil, &refusedError{what: err.Error()}
+		return repository, nil, nil, &refusedError{what: err.Error()}
 	}
 	auth := authn.Anonymous
 	if n.keychain != nil {
 		if auth, err = authn.Resolve(ctx, n.keychain, repository); err != nil {
 			// The helper's own words may hold a secret.
-			return nil, &refusedError{what: "the credentials for the registry cannot be read"}
+			return repository, nil, nil, &refusedError{what: "the credentials for the registry cannot be read"}
 		}
 	}
 	host := repository.RegistryStr()
-	outermost := &guard{
+	return repository, auth, &guard{
 		base: n.base, home: host, tokens: n.tokens[host],
 		anonymous: auth == authn.Anonymous, plainHTTP: n.loopback, limits: n.limits,
+	}, nil
+}
+
+// open makes the handshake with the repository's registry.
+func (n *network) open(ctx context.Context, r reference) (*client, error) {
+	repository, auth, outermost, err := n.way(ctx, r)
+	if err != nil {
+		return nil, err
 	}
+	host := repository.RegistryStr()
 	scope := repository.Scope(transport.PullScope)
 	trip, err := transport.NewWithContext(ctx, repository.Registry, auth, outermost, []string{scope})
 	if err != nil {
