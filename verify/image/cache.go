@@ -1,6 +1,9 @@
 package image
 
 import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
 	"container/list"
 	"crypto/sha256"
 	"encoding/json"
@@ -9,47 +12,66 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
-// memory remembers the grants of verified digests, the least recently used
+// attestationsFresh is how long attestations are remembered before the registry is
+// asked again: there may be a newer scan of the same digest.
+const attestationsFresh = 5 * time.Minute
+
+// memory remembers what is known of verified digests, the least recently used
 // going first. Only what was verified is in it: a refusal may be a signature
 // that comes later.
 type memory struct {
 	mu      sync.Mutex
 	most    int
+	now     func() time.Time
 	order   *list.List // of *memoryEntry, recent first
 	entries map[string]*list.Element
 }
 
 type memoryEntry struct {
-	key    string
-	grants []Grant
+	key string
+	known
+	when time.Time
+}
+
+// A known is what was found out about a digest.
+type known struct {
+	grants   []Grant
+	attested []Attested
 }
 
 func newMemory(most int) *memory {
-	return &memory{most: most, order: list.New(), entries: make(map[string]*list.Element)}
+	return &memory{most: most, now: time.Now, order: list.New(), entries: make(map[string]*list.Element)}
 }
 
-func (m *memory) get(key string) ([]Grant, bool) {
+// get returns what is known of a digest; fresh wants no attestations from long ago.
+func (m *memory) get(key string, fresh bool) (known, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e, ok := m.entries[key]
 	if !ok {
-		return nil, false
+		return known{}, false
+	}
+	entry := e.Value.(*memoryEntry)
+	if fresh && m.now().Sub(entry.when) >= attestationsFresh {
+		return known{}, false
 	}
 	m.order.MoveToFront(e)
-	return e.Value.(*memoryEntry).grants, true
+	return entry.known, true
 }
 
-func (m *memory) put(key string, grants []Grant) {
+func (m *memory) put(key string, k known) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e, ok := m.entries[key]; ok {
-		e.Value.(*memoryEntry).grants = grants
+		entry := e.Value.(*memoryEntry)
+		entry.known, entry.when = k, m.now()
 		m.order.MoveToFront(e)
 		return
 	}
-	m.entries[key] = m.order.PushFront(&memoryEntry{key, grants})
+	m.entries[key] = m.order.PushFront(&memoryEntry{key, k, m.now()})
 	if m.order.Len() > m.most {
 		oldest := m.order.Back()
 		delete(m.entries, oldest.Value.(*memoryEntry).key)
@@ -79,15 +101,39 @@ func (d disk) get(key string, l Limits) []proof {
 		return nil
 	}
 	defer f.Close()
-	raw, err := io.ReadAll(io.LimitReader(f, l.TotalBytes))
+	in := bufio.NewReader(f)
+	var from io.Reader = in
+	if magic, _ := in.Peek(len(gzipMagic)); string(magic) == gzipMagic {
+		if from, err = gzip.NewReader(in); err != nil {
+			return nil
+		}
+	}
+	raw, err := io.ReadAll(io.LimitReader(from, 2*l.TotalBytes)) // base64 takes a third more
 	if err != nil {
 		return nil
 	}
 	var proofs []proof
-	if json.Unmarshal(raw, &proofs) != nil || len(proofs) > l.Signatures {
+	if json.Unmarshal(raw, &proofs) != nil || len(proofs) > l.Signatures+2*l.Attestations {
 		return nil
 	}
 	return proofs
+}
+
+const gzipMagic = "\x1f\x8b"
+
+// packAbove is from which size on a file is compressed.
+const packAbove = 16 << 10
+
+func pack(raw []byte) []byte {
+	if len(raw) <= packAbove {
+		return raw
+	}
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(raw); err != nil || w.Close() != nil {
+		return raw // a buffer takes everything
+	}
+	return out.Bytes()
 }
 
 // tagKey is apart from the keys of digests, which have an @.
@@ -134,7 +180,7 @@ func (d disk) write(key string, content any) {
 		return
 	}
 	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = f.Write(raw)
+	_, err = f.Write(pack(raw))
 	if f.Close() != nil || err != nil {
 		return
 	}

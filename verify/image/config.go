@@ -52,8 +52,12 @@ type Config struct {
 	// 4096. Refusals are never remembered.
 	CacheEntries int
 	// CacheDir keeps signatures between runs; empty keeps none. What is read
-	// from it is verified again, so whoever can write there gains nothing.
+	// from it is verified again, so whoever can write there gains nothing. Of an image
+	// whose attestations are asked for it answers only where the registry is not
+	// asked, or does not answer and tags may be recalled: a new scan may be there.
 	CacheDir string
+	// Predicates keep what attestations state; nil makes a store of its own.
+	Predicates *Predicates
 	// RecallTags lets a tag stand for the digest that it had when CacheDir saw it
 	// last, while its registry does not answer. The digest must be proven by the
 	// signatures in CacheDir, as always. It is for those who have to go on with what
@@ -75,7 +79,8 @@ type Rule struct {
 	Static Action
 	// Authorities are those whose signature suffices, any one of them.
 	Authorities []Authority
-	// Attestations are not supported by this version: a configuration error.
+	// Attestations are what else the rule asks for, beside a signature. Only these
+	// are looked for.
 	Attestations []Attestation
 }
 
@@ -106,9 +111,6 @@ type Keyless struct{ Identities []Identity }
 // An Identity is an issuer and a subject of certificates.
 type Identity struct{ Issuer, Subject, IssuerRegExp, SubjectRegExp string }
 
-// An Attestation is a statement about the image that a rule asks for.
-type Attestation struct{ PredicateType, Policy string }
-
 // Limits bound the work for one image. A zero field has the default that it
 // documents; a negative one is an error.
 type Limits struct {
@@ -122,6 +124,11 @@ type Limits struct {
 	PayloadBytes int64
 	// BundleBytes bounds a bundle: 5 MiB.
 	BundleBytes int64
+	// Attestations is how many of the types that are asked for are examined in each
+	// place: 100.
+	Attestations int
+	// AttestationBytes bounds one attestation, with its envelope: 16 MiB.
+	AttestationBytes int64
 	// TotalBytes bounds all that is read for one image: 32 MiB.
 	TotalBytes int64
 	// Requests bounds the requests for one image, retries included: 400.
@@ -141,6 +148,8 @@ func (l Limits) withDefaults() Limits {
 	fill(&l.ManifestBytes, 4<<20)
 	fill(&l.PayloadBytes, 128<<10)
 	fill(&l.BundleBytes, 5<<20)
+	fill(&l.Attestations, 100)
+	fill(&l.AttestationBytes, 16<<20)
 	fill(&l.TotalBytes, 32<<20)
 	fill(&l.Requests, 400)
 	fill(&l.Retries, 3)
@@ -151,7 +160,7 @@ func (l Limits) withDefaults() Limits {
 
 func (l Limits) negative() bool {
 	return l.Timeout < 0 || l.Signatures < 0 || l.ManifestBytes < 0 || l.PayloadBytes < 0 ||
-		l.BundleBytes < 0 || l.TotalBytes < 0 || l.Requests < 0 || l.Retries < 0 ||
+		l.BundleBytes < 0 || l.Attestations < 0 || l.AttestationBytes < 0 || l.TotalBytes < 0 || l.Requests < 0 || l.Retries < 0 ||
 		l.Redirects < 0 || l.Parallel < 0
 }
 

@@ -25,6 +25,21 @@
 // vouch for the index that names it: sign with `cosign sign --recursive`, or
 // pin what is signed.
 //
+// # Attestations
+//
+// A rule may ask for in-toto statements about the image beside a signature: a
+// provenance, a bill of materials, a scan. They are looked for in both places too,
+// the tag sha256-….att and the bundles, and only those of the predicate types that are
+// asked for. One counts when an authority signed its DSSE envelope, the payload is an
+// in-toto statement, its subject is the very digest that is verified, and its predicate
+// type is the one that is asked for, whatever the registry lists it as. All that
+// count are handed on, for a later one may say the contrary of an earlier one; so
+// what cannot be read leaves the image undetermined. They are asked for again after
+// five minutes: there may be a newer scan.
+//
+// What they state is not judged here. It is kept compressed and within a bound, see
+// [Predicates].
+//
 // # The registry is hostile
 //
 // Everything that a registry sends is bounded in size, count and time. Plain

@@ -15,9 +15,11 @@ const (
 	ImageUntrusted Reason = "ImageUntrusted"
 	// ImageNotPinned: a digest is required and the reference has none.
 	ImageNotPinned Reason = "ImageNotPinned"
-	// AttestationMissing is reserved for rules that ask for attestations.
+	// AttestationMissing: the registry has no attestation of a type that a rule asks
+	// for.
 	AttestationMissing Reason = "AttestationMissing"
-	// AttestationInvalid is reserved for rules that ask for attestations.
+	// AttestationInvalid: there are such attestations, but none that counts: of
+	// another signer or about another image, or they cannot be read.
 	AttestationInvalid Reason = "AttestationInvalid"
 	// RegistryUnavailable: the registry gave no usable answer in time.
 	RegistryUnavailable Reason = "RegistryUnavailable"

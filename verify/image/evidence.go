@@ -1,6 +1,7 @@
 package image
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -35,9 +36,46 @@ type Grant struct {
 // Evidence says that an image satisfies every rule that matches it. Only this
 // package makes it; the zero value is no evidence and [Evidence.Valid] is false.
 type Evidence struct {
-	ref    reference
-	digest string
-	grants []Grant
+	ref      reference
+	digest   string
+	grants   []Grant
+	attested []Attested
+}
+
+// An Attested is an attestation that was verified: an authority signed it, and it is
+// about the digest of the evidence.
+type Attested struct {
+	// Rule is "rules[0]" and so on.
+	Rule string `json:"rule"`
+	// Name is what the rule calls it.
+	Name string `json:"name"`
+	// PredicateType is that of the statement, a URI.
+	PredicateType string `json:"predicateType"`
+	// Authority is the name of the signer.
+	Authority string `json:"authority"`
+	// Key is "sha256:…" over the signer's key in DER.
+	Key    string `json:"key"`
+	Layout Layout `json:"layout"`
+	// Digest is "sha256:…" over the predicate as it was signed, and Size its bytes.
+	Digest string `json:"digest"`
+	Size   int    `json:"size"`
+
+	sum  [sha256.Size]byte
+	from *source
+}
+
+// Predicate is what the attestation states, as JSON. It is kept within a bound, see
+// [Predicates]: when it is gone the error is [ErrPredicateGone].
+func (a Attested) Predicate() ([]byte, error) {
+	if a.from == nil {
+		return nil, ErrPredicateGone
+	}
+	return a.from.read(a.sum)
+}
+
+// same reports whether two say the same, in whatever layout.
+func (a Attested) same(b Attested) bool {
+	return a.Rule == b.Rule && a.Name == b.Name && a.Authority == b.Authority && a.sum == b.sum
 }
 
 // Valid reports whether the evidence was minted by a [Verifier].
@@ -73,6 +111,23 @@ func (e Evidence) Pinned() string {
 // Grants says how each rule that matches was satisfied.
 func (e Evidence) Grants() []Grant { return slices.Clone(e.grants) }
 
+// Attestations are those that rules ask for and that count, in the order in which
+// the registry has them.
+func (e Evidence) Attestations() []Attested { return slices.Clone(e.attested) }
+
+// AtHand reports whether everything that the attestations state can still be read.
+func (e Evidence) AtHand() bool { return atHand(e.attested) }
+
+func atHand(attested []Attested) bool {
+	return !slices.ContainsFunc(attested, func(a Attested) bool {
+		if a.from.kept.has(a.sum) {
+			return false
+		}
+		_, err := a.Predicate()
+		return err != nil
+	})
+}
+
 // Rule names the rules that matched, separated by commas.
 func (e Evidence) Rule() string { return e.join(func(g Grant) string { return g.Rule }) }
 
@@ -92,14 +147,15 @@ func (e Evidence) join(field func(Grant) string) string {
 	return strings.Join(all, ",")
 }
 
-// MarshalJSON is the form that policies see.
+// MarshalJSON is the form for people and logs.
 func (e Evidence) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Reference string  `json:"reference"`
-		Image     string  `json:"image"`
-		Tag       string  `json:"tag,omitempty"`
-		Digest    string  `json:"digest"`
-		Pinned    string  `json:"pinned"`
-		Grants    []Grant `json:"grants"`
-	}{e.Reference(), e.Image(), e.Tag(), e.Digest(), e.Pinned(), e.grants})
+		Reference string     `json:"reference"`
+		Image     string     `json:"image"`
+		Tag       string     `json:"tag,omitempty"`
+		Digest    string     `json:"digest"`
+		Pinned    string     `json:"pinned"`
+		Grants    []Grant    `json:"grants"`
+		Attested  []Attested `json:"attestations,omitempty"`
+	}{e.Reference(), e.Image(), e.Tag(), e.Digest(), e.Pinned(), e.grants, e.attested})
 }

@@ -18,10 +18,11 @@ import (
 // registryError turns a failure to read the registry into an answer. It picks
 // what may be told by type: texts of HTTP errors hold addresses with signed
 // queries, and texts of token services may hold tokens.
-func (v *Verifier) registryError(ctx context.Context, r reference, digest string, err error) *Error {
-	what := r.name()
-	if digest != "" {
-		what = "the signatures of " + what + "@" + digest
+func (v *Verifier) registryError(ctx context.Context, r reference, what string, err error) *Error {
+	if what == "" {
+		what = r.name()
+	} else {
+		what += r.name() + "@" + r.digest
 	}
 	var limit *limitError
 	if errors.As(err, &limit) {

@@ -18,10 +18,13 @@ import (
 	"github.com/sigstore/sigstore/pkg/signature/payload"
 )
 
-// A proof is what a registry holds out as a signature. Nothing in it is trusted
-// before verify.
+// A proof is what a registry holds out as a signature, or as an attestation. Nothing
+// in it is trusted before verify, or signedBy.
 type proof struct {
 	Layout Layout `json:"layout"`
+	// Statement marks an attestation. It has no Signature beside its Payload, which
+	// is an envelope.
+	Statement bool `json:"statement,omitempty"`
 	// Payload and Signature belong to [LayoutTag].
 	Payload   []byte `json:"payload,omitempty"`
 	Signature []byte `json:"signature,omitempty"`

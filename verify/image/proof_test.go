@@ -36,7 +36,7 @@ func FuzzBundle(f *testing.F) {
 	if err := (proof{Layout: LayoutBundle, Bundle: good}).verify(hash, a); err != nil {
 		f.Fatalf("the seed is not accepted: %v", err)
 	}
-	signed := statement(f, good)
+	signed := payloadOf(f, good)
 	f.Add(good)
 	for _, s := range []string{"", "{}", "null", `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}`,
 		`{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","verificationMaterial":{"publicKey":{}},"dsseEnvelope":{}}`,
@@ -50,7 +50,7 @@ func FuzzBundle(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		err := proof{Layout: LayoutBundle, Bundle: raw}.verify(hash, a)
-		if err == nil && !bytes.Equal(statement(t, raw), signed) {
+		if err == nil && !bytes.Equal(payloadOf(t, raw), signed) {
 			t.Errorf("a statement that nobody signed is accepted: %s", raw)
 		}
 		if err == errPanic {
@@ -59,7 +59,7 @@ func FuzzBundle(f *testing.F) {
 	})
 }
 
-func statement(tb testing.TB, raw []byte) []byte {
+func payloadOf(tb testing.TB, raw []byte) []byte {
 	tb.Helper()
 	var b bundle.Bundle
 	if err := b.UnmarshalJSON(raw); err != nil {
@@ -161,16 +161,16 @@ func TestDiskCache(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	m := newMemory(2)
 	for i := range 5 {
-		m.put(fmt.Sprint(i), []Grant{{Rule: fmt.Sprint(i)}})
-		m.get("0")
+		m.put(fmt.Sprint(i), known{grants: []Grant{{Rule: fmt.Sprint(i)}}})
+		m.get("0", false)
 	}
 	if len(m.entries) != 2 || m.order.Len() != 2 {
 		t.Errorf("%d entries, want 2", len(m.entries))
 	}
-	if _, ok := m.get("0"); !ok {
+	if _, ok := m.get("0", false); !ok {
 		t.Error("the entry used most recently is gone")
 	}
-	if g, ok := m.get("4"); !ok || g[0].Rule != "4" {
+	if g, ok := m.get("4", false); !ok || g.grants[0].Rule != "4" {
 		t.Error("the newest entry is gone")
 	}
 }

@@ -129,6 +129,9 @@ func (r reference) name() string { return r.host + "/" + r.path }
 // key is equal for equal images, however they are spelt.
 func (r reference) key() string { return r.name() + ":" + r.tag + "@" + r.digest }
 
+// proofs is what is remembered of a digest by, whatever its tag.
+func (r reference) proofs() string { return r.name() + "@" + r.digest }
+
 // pinned is the reference to apply: the spelling of the user, so that diffs
 // stay small, and the digest, which alone decides what is pulled.
 func (r reference) pinned(digest string) string {

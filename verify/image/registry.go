@@ -97,11 +97,13 @@ func newNetwork(c Config, limits Limits) (*network, error) {
 	return n, nil
 }
 
-// A client reads one repository within the budget of its context.
+// A client reads one repository within the budget of its context. It is for one
+// goroutine.
 type client struct {
 	http   *http.Client
 	base   string // https://registry/v2/repository
 	limits Limits
+	listed map[string][]v1.Descriptor // the referrers that were listed, by digest
 }
 
 // way is how to a repository: with which credentials, and past which guard.
@@ -265,6 +267,17 @@ func (c *client) blob(ctx context.Context, h v1.Hash, limit int64) ([]byte, erro
 // registry has none, by the tag that stands in for it (OCI distribution
 // specification 1.1, "Listing Referrers" and "Referrers Tag Schema").
 func (c *client) referrers(ctx context.Context, digest string) ([]v1.Descriptor, error) {
+	if all, ok := c.listed[digest]; ok {
+		return all, nil
+	}
+	all, err := c.listReferrers(ctx, digest)
+	if err == nil {
+		c.listed = map[string][]v1.Descriptor{digest: all}
+	}
+	return all, err
+}
+
+func (c *client) listReferrers(ctx context.Context, digest string) ([]v1.Descriptor, error) {
 	var all []v1.Descriptor
 	page := c.base + "/referrers/" + digest
 	for n := 0; page != ""; n++ {

@@ -25,6 +25,8 @@ type rule struct {
 	globs       []glob
 	static      Action
 	authorities []*authority
+	// attestations are what it asks for beside a signature.
+	attestations []asked
 }
 
 // match returns the text of the glob that matches, or false.
@@ -71,9 +73,6 @@ func compileRules(rules []Rule) ([]*rule, error) {
 		case in.Static != "" && len(in.Authorities) > 0:
 			fail(": both authorities and static: choose one")
 		}
-		if len(in.Attestations) > 0 {
-			fail(".attestations: not supported by this version")
-		}
 		for j, a := range in.Authorities {
 			authority, err := compileAuthority(a, j, out.authorities)
 			if err != nil {
@@ -81,6 +80,9 @@ func compileRules(rules []Rule) ([]*rule, error) {
 				continue
 			}
 			out.authorities = append(out.authorities, authority)
+		}
+		if err := compileAttestations(in, out); err != nil {
+			fail("%w", err)
 		}
 		compiled = append(compiled, out)
 	}

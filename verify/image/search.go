@@ -68,7 +68,12 @@ func (s *search) run(ctx context.Context, c *client) error {
 	if s.satisfied() {
 		return nil
 	}
-	// What may pass later goes before what is final.
+	return passingFirst(first, second)
+}
+
+// passingFirst returns one of two errors: what may pass later goes before what is
+// final.
+func passingFirst(first, second error) error {
 	var limit *limitError
 	if first != nil && !errors.As(first, &limit) || second == nil {
 		return first
@@ -123,7 +128,7 @@ func (s *search) bundleLayout(ctx context.Context, c *client) error {
 	if err != nil {
 		return err
 	}
-	referrers = slices.DeleteFunc(referrers, func(d v1.Descriptor) bool { return !mayBeSignature(d) })
+	referrers = slices.DeleteFunc(slices.Clone(referrers), func(d v1.Descriptor) bool { return !mayBeSignature(d) })
 	if len(referrers) > c.limits.Signatures {
 		return &limitError{fmt.Sprintf("%d referrers, more than %d", len(referrers), c.limits.Signatures)}
 	}
@@ -156,12 +161,17 @@ func (s *search) bundleLayout(ctx context.Context, c *client) error {
 }
 
 // mayBeSignature leaves out referrers that say of themselves that they are
-// something else. Some registries list an artifact by the type of its config,
-// which is the empty one for bundles.
+// something else.
 func mayBeSignature(d v1.Descriptor) bool {
 	if p := d.Annotations[predicateAnnotation]; p != "" && p != predicateSign {
 		return false
 	}
+	return mayBeBundle(d)
+}
+
+// mayBeBundle leaves out what says of itself that it is no bundle. Some registries
+// list an artifact by the type of its config, which is the empty one for bundles.
+func mayBeBundle(d v1.Descriptor) bool {
 	return d.ArtifactType == "" || d.ArtifactType == "application/vnd.oci.empty.v1+json" ||
 		strings.HasPrefix(d.ArtifactType, bundleType)
 }
@@ -171,17 +181,9 @@ func (s *search) refusal(r reference) *Error {
 	if s.seen == 0 {
 		return &Error{Reason: ImageUnsigned, Image: r.original,
 			Message: fmt.Sprintf("%s@%s has no signature; %s asks for one by %s: sign it with cosign sign, exactly this digest",
-				r.name(), s.digest, s.open[0].label, names(s.open[0]))}
+				r.name(), s.digest, s.open[0].label, joinNames(s.open[0].authorities))}
 	}
 	return &Error{Reason: ImageUntrusted, Image: r.original,
 		Message: fmt.Sprintf("none of the %d signatures of %s@%s satisfies %s, which asks for %s (%s)",
-			s.seen, r.name(), s.digest, s.open[0].label, names(s.open[0]), strings.Join(s.refused, "; "))}
-}
-
-func names(d demand) string {
-	var all []string
-	for _, a := range d.authorities {
-		all = append(all, quote(a.name))
-	}
-	return strings.Join(all, " or ")
+			s.seen, r.name(), s.digest, s.open[0].label, joinNames(s.open[0].authorities), strings.Join(s.refused, "; "))}
 }

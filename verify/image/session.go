@@ -19,7 +19,7 @@ type Session struct {
 // A found is what is known about an image apart from its spelling.
 type found struct {
 	digest string
-	grants []Grant
+	known
 }
 
 type call struct {
@@ -49,7 +49,7 @@ func (s *Session) Verify(ctx context.Context, ref string) (Evidence, error) {
 		e.Image = ref
 		return Evidence{}, &e
 	}
-	return Evidence{ref: r, digest: f.digest, grants: f.grants}, nil
+	return Evidence{ref: r, digest: f.digest, grants: f.grants, attested: f.attested}, nil
 }
 
 // once lets the first caller for an image do the work and the others wait.

@@ -11,13 +11,14 @@ import (
 
 // A Verifier decides about images. It is safe for concurrent use.
 type Verifier struct {
-	fallback Action
-	digest   DigestMode
-	rules    []*rule
-	limits   Limits
-	network  *network
-	memory   *memory
-	disk     disk
+	fallback   Action
+	digest     DigestMode
+	rules      []*rule
+	limits     Limits
+	network    *network
+	memory     *memory
+	disk       disk
+	predicates *Predicates
 	// recallTags: see Config.RecallTags.
 	recallTags bool
 	slots      chan struct{}
@@ -30,6 +31,9 @@ func NewVerifier(c Config) (*Verifier, error) {
 	fill(&c.Default, Deny)
 	fill(&c.Digest, Resolve)
 	fill(&c.CacheEntries, 4096)
+	if c.Predicates == nil {
+		c.Predicates = NewPredicates(0)
+	}
 	if c.Default != Allow && c.Default != Deny {
 		problems = append(problems, fmt.Errorf("default: %s: want Allow or Deny", quote(string(c.Default))))
 	}
@@ -55,6 +59,7 @@ func NewVerifier(c Config) (*Verifier, error) {
 		network:    net,
 		memory:     newMemory(c.CacheEntries),
 		disk:       disk(c.CacheDir),
+		predicates: c.Predicates,
 		recallTags: c.RecallTags && c.CacheDir != "",
 		slots:      make(chan struct{}, limits.Parallel),
 	}, nil
@@ -103,10 +108,10 @@ func (v *Verifier) judge(ctx context.Context, r reference, demands []demand) (fo
 	grants, signed := staticGrants(demands)
 	if r.digest != "" {
 		if signed == nil {
-			return found{r.digest, grants}, nil
+			return found{r.digest, known{grants: grants}}, nil
 		}
-		if more, ok := v.remembered(r, signed); ok {
-			return found{r.digest, append(grants, more...)}, nil
+		if more, ok := v.remembered(r, signed, v.network.offline); ok {
+			return found{r.digest, more.after(grants)}, nil
 		}
 	}
 	ctx, cancel := context.WithTimeout(withBudget(ctx, v.limits), v.limits.Timeout)
@@ -118,50 +123,85 @@ func (v *Verifier) judge(ctx context.Context, r reference, demands []demand) (fo
 func (v *Verifier) ask(ctx context.Context, r reference, grants []Grant, signed []demand) (found, *Error) {
 	client, err := v.network.open(ctx, r)
 	if err != nil {
-		return v.unanswered(ctx, r, grants, signed, err)
+		return v.unanswered(ctx, r, grants, signed, "", err)
 	}
-	digest := r.digest
-	if digest == "" {
-		if digest, err = client.resolve(ctx, r.tag); err != nil {
-			return v.unanswered(ctx, r, grants, signed, err)
-		}
-		if signed == nil {
-			v.disk.putTag(r, digest)
-			return found{digest, grants}, nil
+	if r.digest == "" {
+		digest, err := client.resolve(ctx, r.tag)
+		if err != nil {
+			return v.unanswered(ctx, r, grants, signed, "", err)
 		}
 		v.disk.putTag(r, digest) // it is worth nothing without the proofs of the digest
+		if signed == nil {
+			return found{digest, known{grants: grants}}, nil
+		}
 		r.digest = digest
-		if more, ok := v.remembered(r, signed); ok {
-			return found{digest, append(grants, more...)}, nil
+		if more, ok := v.remembered(r, signed, false); ok {
+			return found{digest, more.after(grants)}, nil
 		}
 	}
-	s := newSearch(digest, signed)
-	err = s.run(ctx, client)
-	if s.satisfied() {
-		v.memory.put(r.name()+"@"+digest, s.grants)
-		v.disk.put(r.name()+"@"+digest, s.proofs)
-		return found{digest, append(grants, s.grants...)}, nil
-	}
-	if err != nil {
-		return found{}, v.registryError(ctx, r, digest, err)
-	}
-	return found{}, s.refusal(r)
+	return v.prove(ctx, client, r, grants, signed)
 }
 
-// unanswered is for a registry that cannot be asked. Where tags may be recalled,
-// one stands for what it stood for last, whose proofs are verified anew.
-func (v *Verifier) unanswered(ctx context.Context, r reference, grants []Grant, signed []demand, err error) (found, *Error) {
-	if v.recallTags && r.digest == "" && silent(err) {
-		known := r
-		known.digest = v.disk.getTag(r)
-		if known.digest != "" && signed == nil {
-			return found{known.digest, grants}, nil
+// prove looks for the signatures of a digest, and then for the attestations that are
+// asked for: what nobody signed needs none.
+func (v *Verifier) prove(ctx context.Context, client *client, r reference, grants []Grant, signed []demand) (found, *Error) {
+	s := newSearch(r.digest, signed)
+	err := s.run(ctx, client)
+	if !s.satisfied() {
+		if err != nil {
+			return v.unanswered(ctx, r, grants, signed, "the signatures of ", err)
 		}
-		if more, ok := v.remembered(known, signed); known.digest != "" && ok {
-			return found{known.digest, append(grants, more...)}, nil
+		return found{}, s.refusal(r)
+	}
+	g := newGathering(r.digest, signed, v.sourceOf(r))
+	if g != nil {
+		if err := g.run(ctx, client); err != nil {
+			return v.unanswered(ctx, r, grants, signed, "the attestations of ", err)
+		}
+		if refusal := g.refusal(r); refusal != nil {
+			return found{}, refusal
 		}
 	}
-	return found{}, v.registryError(ctx, r, "", err)
+	return found{r.digest, v.keep(r, s, g).after(grants)}, nil
+}
+
+// keep remembers what was proven.
+func (v *Verifier) keep(r reference, s *search, g *gathering) known {
+	k, proofs := known{grants: s.grants}, s.proofs
+	if g != nil {
+		k.attested, proofs = g.attested, append(proofs, g.proofs...)
+	}
+	v.memory.put(r.proofs(), k)
+	v.disk.put(r.proofs(), proofs)
+	return k
+}
+
+// after adds the grants that need no signature, in front.
+func (k known) after(grants []Grant) known {
+	return known{append(grants, k.grants...), k.attested}
+}
+
+func (v *Verifier) sourceOf(r reference) *source {
+	return &source{kept: v.predicates, disk: v.disk, limits: v.limits, key: r.proofs()}
+}
+
+// unanswered is for a registry that cannot be asked. Where tags may be recalled, what
+// was verified before serves: a tag stands for what it stood for last, and the proofs
+// are verified anew.
+func (v *Verifier) unanswered(ctx context.Context, r reference, grants []Grant, signed []demand, what string, err error) (found, *Error) {
+	if v.recallTags && silent(err) {
+		last := r
+		if last.digest == "" {
+			last.digest = v.disk.getTag(r)
+		}
+		if last.digest != "" && signed == nil {
+			return found{last.digest, known{grants: grants}}, nil
+		}
+		if more, ok := v.remembered(last, signed, true); last.digest != "" && ok {
+			return found{last.digest, more.after(grants)}, nil
+		}
+	}
+	return found{}, v.registryError(ctx, r, what, err)
 }
 
 // silent reports whether an error means that the registry said nothing about the
@@ -175,21 +215,34 @@ func silent(err error) bool {
 	return !errors.As(err, &answer) || answer.StatusCode >= 500 || answer.StatusCode == http.StatusTooManyRequests
 }
 
-// remembered answers from what was verified before.
-func (v *Verifier) remembered(r reference, signed []demand) ([]Grant, bool) {
-	key := r.name() + "@" + r.digest
-	if grants, ok := v.memory.get(key); ok {
-		return grants, true
+// remembered answers from what was verified before. Attestations are asked for again
+// after a while, unless the caller has nobody to ask.
+func (v *Verifier) remembered(r reference, signed []demand, nobody bool) (known, bool) {
+	attested := asksForAttestations(signed)
+	if k, ok := v.memory.get(r.proofs(), attested && !nobody); ok && atHand(k.attested) {
+		return k, true
 	}
-	s := newSearch(r.digest, signed)
-	for _, p := range v.disk.get(key, v.limits) {
-		s.offer(p)
+	if attested && !nobody {
+		return known{}, false
 	}
-	if !s.satisfied() {
-		return nil, false
+	s, g := newSearch(r.digest, signed), newGathering(r.digest, signed, v.sourceOf(r))
+	for _, p := range v.disk.get(r.proofs(), v.limits) {
+		switch {
+		case !p.Statement:
+			s.offer(p)
+		case g != nil:
+			g.offer(p, "")
+		}
 	}
-	v.memory.put(key, s.grants)
-	return s.grants, true
+	if !s.satisfied() || !g.satisfied() {
+		return known{}, false
+	}
+	k := known{grants: s.grants}
+	if g != nil {
+		k.attested = g.attested
+	}
+	v.memory.put(r.proofs(), k)
+	return k, true
 }
 
 // staticGrants separates the rules that need no signature from those that do.

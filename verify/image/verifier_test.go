@@ -153,7 +153,13 @@ func TestConfigErrors(t *testing.T) {
 		"Static":         {one(image.Rule{Match: []string{"**"}, Static: "allow"}), "want Allow or Deny"},
 		"Keyless":        {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Keyless: &image.Keyless{}}}}), "keyless: not supported by this version"},
 		"KeyAndKeyless":  {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &good, Keyless: &image.Keyless{}}}}), "keyless: not supported"},
-		"Attestations":   {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &good}}, Attestations: []image.Attestation{{}}}), "attestations: not supported"},
+		"NoType":         {one(asking(good, image.Attestation{})), "rules[0].attestations[0].predicateType: : want a URI or one of custom, cyclonedx"},
+		"BadType":        {one(asking(good, image.Attestation{PredicateType: "SLSAprovenance"})), "predicateType: SLSAprovenance: want a URI"},
+		"SignatureType":  {one(asking(good, image.Attestation{PredicateType: "https://sigstore.dev/cosign/sign/v1"})), "that is a signature"},
+		"SameAttested":   {one(asking(good, image.Attestation{Name: "a", PredicateType: "vuln"}, image.Attestation{Name: "a", PredicateType: "spdx"})), "attestations[1].name: a stands twice"},
+		"AttestedKey":    {one(asking(good, image.Attestation{PredicateType: "vuln", Authorities: []image.Authority{{}}})), "attestations[0].authorities[0].key: missing"},
+		"AttestKeyless":  {one(asking(good, image.Attestation{PredicateType: "vuln", Authorities: []image.Authority{{Keyless: &image.Keyless{}}}})), "keyless: not supported"},
+		"AttestStatic":   {one(image.Rule{Match: []string{"**"}, Static: image.Allow, Attestations: []image.Attestation{{PredicateType: "vuln"}}}), "name authorities"},
 		"NoKey":          {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{}}}), "authorities[0].key: missing"},
 		"PrivateKey":     {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: key.Private}}}}), "never a private key"},
 		"TwoKeys":        {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: key.Public + key.Public}}}}), "more than one PEM block"},
@@ -191,4 +197,9 @@ func TestHashAlgorithmIsHonoured(t *testing.T) {
 	accept(t, newVerifier(t, c), img.Name)
 	c.Rules[0].Authorities[0].Key.HashAlgorithm = "sha512"
 	refuse(t, newVerifier(t, c), img.Name, image.ImageUntrusted)
+}
+
+// asking is a rule that asks for attestations of everything.
+func asking(key image.Key, all ...image.Attestation) image.Rule {
+	return image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &key}}, Attestations: all}
 }
