@@ -21,7 +21,7 @@ import (
 )
 
 // modules parses every file of the library.
-func modules(t *testing.T) map[string]*ast.Module {
+func modules(t testing.TB) map[string]*ast.Module {
 	t.Helper()
 	out := map[string]*ast.Module{}
 	err := fs.WalkDir(policies.FS, ".", func(name string, d fs.DirEntry, err error) error {

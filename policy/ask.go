@@ -32,7 +32,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 		defer s.store.Abort(r.ctx, txn)
 		var values []*ast.Term
 		if s.context&r.unknown == 0 && unknown*2 > len(p.entries) { // one query for all is faster, unless most are known
-			if values, err = r.query(s, txn, p.body, len(p.entries), input); err != nil && overBudget(err) {
+			if values, err = r.query(s, txn, p.body, p.vars, input); err != nil && overBudget(err) {
 				c.fail(nil, err)
 				return
 			}
@@ -43,7 +43,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 			if values != nil {
 				return values[i], nil
 			}
-			one, err := r.query(s, txn, p.single[i], 1, input)
+			one, err := r.query(s, txn, p.single[i], resultVars, input)
 			if err != nil || one == nil {
 				return nil, err
 			}
@@ -51,7 +51,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 		}
 		watched = func(body ast.Body, parts Part) (*ast.Term, Part, error) {
 			w := &watch{format: s.format, parts: parts}
-			one, err := r.query(s, txn, body, 1, input, w)
+			one, err := r.query(s, txn, body, resultVars, input, w)
 			if err != nil || one == nil {
 				return nil, w.seen, err
 			}
@@ -140,9 +140,9 @@ func (c *collector) watch(e *entry, whole ast.Body, ask func(ast.Body, Part) (*a
 	}
 }
 
-// query returns the values of the n entries in body, or nil when one of them is
-// undefined.
-func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input *ast.Term, watches ...*watch) ([]*ast.Term, error) {
+// query returns the values of the variables that body binds, or nil when one of them
+// is undefined.
+func (r *run) query(s *set, txn storage.Transaction, body ast.Body, vars []ast.Var, input *ast.Term, watches ...*watch) ([]*ast.Term, error) {
 	var values []*ast.Term
 	query := topdown.NewQuery(body)
 	for _, w := range watches { // the index skips rules that read what is not there
@@ -159,9 +159,9 @@ func (r *run) query(s *set, txn storage.Transaction, body ast.Body, n int, input
 		WithSeed(noSeed{}).
 		WithTime(time.Unix(0, 0)).
 		Iter(r.ctx, func(result topdown.QueryResult) error {
-			values = make([]*ast.Term, n)
-			for i := range values {
-				if values[i] = result[ast.Var(resultVar(i))]; values[i] == nil {
+			values = make([]*ast.Term, len(vars))
+			for i, v := range vars {
+				if values[i] = result[v]; values[i] == nil {
 					return errors.New("the query lost a result")
 				}
 			}

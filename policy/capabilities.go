@@ -3,6 +3,7 @@ package policy
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -55,13 +56,16 @@ func newCapabilities() *ast.Capabilities {
 	return c
 }
 
+// capabilities is shared by all that does not change it.
+var capabilities = sync.OnceValue(newCapabilities)
+
 // whyForbidden says why a built-in is missing and what to do instead.
 func whyForbidden(name string) string {
 	switch {
 	case name == "http.send", name == "net.lookup_ip_addr":
 		return "policies have no network; pass what they need as data or parameters"
 	case name == "time.now_ns":
-		return "a verdict must not depend on the clock; pass the date as a parameter"
+		return "a verdict must not depend on a clock that nobody can set back; input.time is when the decision is made"
 	case name == "opa.runtime":
 		return "policies see no environment; pass what they need as parameters"
 	case name == "rand.intn", name == "uuid.rfc4122":

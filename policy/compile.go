@@ -43,6 +43,7 @@ type set struct {
 func compileSet(s Set, opts Options, bad *problems) []*set {
 	before := len(bad.list) + bad.more
 	checkSet(s, opts, bad)
+	checkParameters(s, bad)
 	m, err := newMatcher(s.Match)
 	if err != nil {
 		bad.add(Problem{Set: s.Name, Message: "match: " + err.Error()})
@@ -74,7 +75,7 @@ func compileSet(s Set, opts Options, bad *problems) []*set {
 func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts Options, bad *problems) {
 	before := len(bad.list) + bad.more
 	s.compiler = ast.NewCompiler().
-		WithCapabilities(newCapabilities()).
+		WithCapabilities(capabilities()).
 		WithStrict(s.format == FormatGitgate). // what was written for others is taken as it is
 		WithDefaultRegoVersion(regoVersion(s.version)).
 		WithPathConflictsCheck(dataConflicts(data)).
@@ -99,19 +100,17 @@ func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts 
 		return
 	}
 	s.store = inmem.NewFromObjectWithOpts(orEmpty(data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
-	err := s.findReads(opts)
-	if err == nil {
-		err = s.buildPlans()
-	}
-	if err != nil {
+	if err := s.findReads(opts); err != nil {
 		bad.addRego(s.name, err)
 	}
+	s.buildPlans()
 }
 
 // findReads finds out what the set reads, and each of its entries.
 func (s *set) findReads(opts Options) error {
 	rules := rulesOf(s.compiler)
 	all, groups := collectReads(rules), groupRules(rules)
+	depends := newDependencies(groups)
 	if s.reads = all; opts.ReadWholeInput {
 		s.reads = &readPaths{all: true}
 	}
@@ -122,7 +121,7 @@ func (s *set) findReads(opts Options) error {
 	for i, e := range s.entries {
 		e.index = i
 		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries && !opts.ReadWholeInput && !s.combine {
-			if reads := collectReads(reachable(groups, g)); reads.memorable() {
+			if reads := collectReads(depends.reachable(g)); reads.memorable() {
 				e.reads = reads
 			}
 		}
@@ -132,7 +131,7 @@ func (s *set) findReads(opts Options) error {
 			return err
 		}
 	}
-	return s.findContext(all, groups)
+	return s.findContext(all, depends)
 }
 
 // maxRememberedEntries bounds the entries of a set whose answers are kept: each
@@ -188,20 +187,24 @@ func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
 	if len(s.Modules) > opts.MaxModules {
 		return parsed
 	}
-	for _, file := range slices.Sorted(maps.Keys(s.Modules)) {
-		if strings.HasSuffix(file, "_test.rego") {
-			continue
+	files := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Modules)), func(file string) bool { return strings.HasSuffix(file, "_test.rego") })
+	results := sideBySide(files, func(file string) parsing {
+		if msg := checkSource(s.Modules[file], opts); msg != "" {
+			return parsing{wrong: msg}
 		}
-		src := s.Modules[file]
-		if msg := checkSource(src, opts); msg != "" {
+		mod, err := parseModule(file, s.Modules[file], regoVersion(s.RegoVersion))
+		return parsing{mod: mod, err: err}
+	})
+	for i, file := range files {
+		mod, err := results[i].mod, results[i].err
+		if msg := results[i].wrong; msg != "" {
 			bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1, Message: msg})
 			continue
 		}
-		mod, err := parseModule(file, src, regoVersion(s.RegoVersion))
 		if err != nil {
 			bad.addRego(s.Name, err)
 			if s.RegoVersion != RegoV0 {
-				if _, err := parseModule(file, src, ast.RegoV0); err == nil {
+				if _, err := parseModule(file, s.Modules[file], ast.RegoV0); err == nil {
 					bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1,
 						Message: "this module is written in Rego v0: set regoVersion to v0, or rewrite it with `opa fmt --v0-v1`"})
 				}
@@ -217,9 +220,16 @@ func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
 	return parsed
 }
 
+// A parsing is what became of a module.
+type parsing struct {
+	mod   *ast.Module
+	err   error
+	wrong string // why it was not parsed
+}
+
 func parseModule(file, src string, v ast.RegoVersion) (*ast.Module, error) {
 	return ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
-		Capabilities: newCapabilities(), ProcessAnnotation: true, RegoVersion: v,
+		Capabilities: capabilities(), ProcessAnnotation: true, RegoVersion: v,
 	})
 }
 

@@ -29,7 +29,7 @@ func (s *set) findExceptions(groups map[string]*group) error {
 		suffix := rulePrefix.ReplaceAllString(ruleName(e), "")
 		holds := ast.Equality.Expr(
 			ast.NewTerm(ref.Append(ast.VarTerm("list")).Append(ast.VarTerm("i"))), ast.StringTerm(suffix))
-		body := ast.NewBody(ast.Equality.Expr(ast.VarTerm(resultVar(0)), ast.SetComprehensionTerm(ast.BooleanTerm(true), ast.NewBody(holds))))
+		body := ast.NewBody(ast.Equality.Expr(ast.NewTerm(resultVar(0)), ast.SetComprehensionTerm(ast.BooleanTerm(true), ast.NewBody(holds))))
 		compiled, err := s.compiler.QueryCompiler().Compile(body)
 		if err != nil {
 			return err

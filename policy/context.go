@@ -2,6 +2,7 @@ package policy
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -22,6 +23,12 @@ const (
 	PartImages
 	PartSource
 	PartInventory
+	// PartAttestations are those of the images.
+	PartAttestations
+	// PartTime is when the decision is made.
+	PartTime
+	// partPredicates are what attestations state: they may be too large to be at hand.
+	partPredicates
 	// partRequest is the rest of an admission request, which no caller hands on.
 	partRequest
 
@@ -32,6 +39,7 @@ const (
 var partNames = map[Part]string{
 	PartOldObject: "oldObject", PartNamespace: "namespace", PartUserInfo: "userInfo", PartCommit: "commit",
 	PartImages: "images", PartSource: "source", PartInventory: "inventory",
+	PartAttestations: "attestations", PartTime: "time",
 }
 
 // knownKey is input.known, where rules ask what is known.
@@ -68,6 +76,7 @@ var partPaths = map[Format][]partPath{
 		pathOf(PartOldObject, "input.oldObject"), pathOf(PartNamespace, "input.namespace"),
 		pathOf(PartUserInfo, "input.userInfo"), pathOf(PartCommit, "input.commit"),
 		pathOf(PartImages, "input.images"), pathOf(PartSource, "input.source"), inventoryPath,
+		attestationPath, predicatePath, pathOf(PartTime, "input.time"),
 	},
 	FormatConftest: {{PartSource, []string{fileKey}, "data.conftest.file"}, inventoryPath},
 	FormatGatekeeper: {
@@ -81,7 +90,7 @@ var partPaths = map[Format][]partPath{
 
 // findUnknown is what the caller neither gave nor said that there is none of.
 func (in *Input) findUnknown() Part {
-	known := in.None &^ partRequest
+	known := in.None &^ (partRequest | partPredicates)
 	give := func(part Part, given bool) {
 		if given {
 			known |= part
@@ -94,6 +103,9 @@ func (in *Input) findUnknown() Part {
 	give(PartImages, in.Images != nil)
 	give(PartSource, in.File != "")
 	give(PartInventory, in.Inventory != nil)
+	give(PartAttestations, in.attested())
+	give(partPredicates, known&PartAttestations != 0) // until one cannot be had
+	give(PartTime, !in.Time.IsZero())
 	return allParts &^ known
 }
 
@@ -114,6 +126,9 @@ func (p *readPaths) partsOf(format Format) Part {
 		if format == FormatGitgate && p.asksFor(part) {
 			parts &^= part
 		}
+	}
+	if parts&PartAttestations == 0 { // asked for, or not read at all
+		parts &^= partPredicates
 	}
 	return parts
 }
@@ -158,17 +173,22 @@ const (
 // findContext finds out which parts each entry may read. Where several rules make
 // one entry and not all read the same parts, each can be asked on its own: one that
 // cannot be decided does not silence the others.
-func (s *set) findContext(all *readPaths, groups map[string]*group) error {
+func (s *set) findContext(all *readPaths, depends *dependencies) error {
 	s.context = all.touched(s.format)
 	if s.context == 0 {
 		return nil
 	}
+	mentions := map[*ast.Rule]Part{}
 	for _, e := range s.entries {
-		g := groups[e.ref.String()]
+		g := depends.groups[e.ref.String()]
 		if e.context = s.context; g == nil || len(s.entries) > maxContextEntries {
 			continue
 		}
-		if e.context = collectReads(reachable(groups, g)).partsOf(s.format); e.context == 0 {
+		rules := depends.reachable(g)
+		if e.context = 0; !s.mention(rules, mentions) { // which is quicker to see, and never too little
+			continue
+		}
+		if e.context = collectReads(rules).partsOf(s.format); e.context == 0 {
 			continue
 		}
 		if g.shape != elements || len(g.rules) == 1 || len(g.rules) > maxBodies {
@@ -180,21 +200,39 @@ func (s *set) findContext(all *readPaths, groups map[string]*group) error {
 			if err != nil {
 				return err
 			}
-			e.bodies = append(e.bodies, ruleBody{collectReads(reachable(groups, one)).partsOf(s.format), query})
+			e.bodies = append(e.bodies, ruleBody{collectReads(depends.reachable(one)).partsOf(s.format), query})
 		}
 	}
 	return nil
 }
 
+// mention reports whether one of the rules names a part, and keeps what each does.
+func (s *set) mention(rules []*ast.Rule, known map[*ast.Rule]Part) bool {
+	return slices.ContainsFunc(rules, func(rule *ast.Rule) bool {
+		parts, ok := known[rule]
+		if !ok {
+			parts = mentionedReads([]*ast.Rule{rule}).touched(s.format)
+			known[rule] = parts
+		}
+		return parts != 0
+	})
+}
+
 // bodyQuery binds r0 to the results of one rule of a set.
 func (s *set) bodyQuery(rule *ast.Rule) (ast.Body, error) {
 	results := ast.SetComprehensionTerm(rule.Head.Key.Copy(), rule.Body.Copy())
-	return s.compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.VarTerm(resultVar(0)), results)))
+	return s.compiler.QueryCompiler().Compile(ast.NewBody(ast.Equality.Expr(ast.NewTerm(resultVar(0)), results)))
 }
 
 // names lists the parts as the rules of a format write them.
 func (parts Part) names(format Format) string {
 	names := make([]string, 0, bits.OnesCount16(uint16(parts)))
+	if parts&PartImages != 0 { // they bring the others along
+		parts &^= PartAttestations | partPredicates
+	}
+	if parts&PartAttestations != 0 {
+		parts &^= partPredicates
+	}
 	for _, at := range partPaths[format] {
 		if at.part&parts != 0 && (len(names) == 0 || names[len(names)-1] != at.name) {
 			names = append(names, at.name)

@@ -40,6 +40,8 @@ type Engine struct {
 	stuck  atomic.Int32
 
 	memo *memo
+	// predicates are what was decoded of attestations.
+	predicates decodedPredicates
 	// turns bound how many objects are judged at once. The time of one must not pass
 	// while it waits for the processor behind hundreds of others.
 	turns chan struct{}
@@ -74,10 +76,10 @@ func newEngine(sets []*set, opts Options) *Engine {
 
 // ReadsContext reports whether a verdict may depend on more than the object: on
 // the operation, the old object, the namespace, the commit, the images, the user,
-// the source or the inventory. Where it does not, verdicts on new objects may be kept by object.
+// the source, the time or the inventory. Where it does not, verdicts on new objects may be kept by object.
 func (e *Engine) ReadsContext() bool {
 	return slices.ContainsFunc(e.sets, func(s *set) bool {
-		for _, key := range []string{"operation", "oldObject", "namespace", "commit", "images", "userInfo", "source", knownKey, inventoryKey, fileKey} {
+		for _, key := range []string{"operation", "oldObject", "namespace", "commit", "images", "userInfo", "source", "time", knownKey, inventoryKey, fileKey} {
 			if s.reads.key(key) != nil {
 				return true
 			}
@@ -98,53 +100,44 @@ func (e *Engine) ReadsNeighbours() bool {
 type plan struct {
 	entries []*entry
 	body    ast.Body   // all entries at once
+	vars    []ast.Var  // that it binds, by entry
 	single  []ast.Body // each on its own, to tell which one failed
 }
 
 // buildPlans prepares a plan for each kind that a rule names, and one for all
 // other kinds. Rules that cannot hold are in none.
-func (s *set) buildPlans() error {
+func (s *set) buildPlans() {
 	kinds := map[string]bool{"": true}
-	for _, e := range s.entries {
+	asks, single := make([]ast.Expr, len(s.entries)), make([]ast.Body, len(s.entries))
+	for i, e := range s.entries {
 		maps.Copy(kinds, e.kinds)
+		asks[i], single[i] = *e.ask(i), ast.NewBody(e.ask(0))
 	}
 	s.plans = make(map[string]*plan, len(kinds))
 	for kind := range kinds {
 		p := &plan{}
-		for _, e := range s.entries {
+		for i, e := range s.entries {
 			if e.kinds == nil || e.kinds[kind] {
-				p.entries = append(p.entries, e)
+				ask := asks[i] // its terms are shared by all plans
+				p.entries, p.single = append(p.entries, e), append(p.single, single[i])
+				p.vars = append(p.vars, resultVar(i))
+				p.body.Append(&ask)
 			}
-		}
-		for i := range p.entries {
-			body, err := s.query(p.entries[i : i+1])
-			if err != nil {
-				return err
-			}
-			p.single = append(p.single, body)
-		}
-		if len(p.entries) > 0 {
-			body, err := s.query(p.entries)
-			if err != nil {
-				return err
-			}
-			p.body = body
 		}
 		s.plans[kind] = p
 	}
-	return nil
 }
 
-// query binds r0, r1, … to the values of the entries.
-func (s *set) query(entries []*entry) (ast.Body, error) {
-	body := ast.Body{}
-	for i, e := range entries {
-		body.Append(ast.Equality.Expr(ast.VarTerm(resultVar(i)), ast.NewTerm(e.ref)))
-	}
-	return s.compiler.QueryCompiler().Compile(body)
+// ask is the query of an entry, which binds the result variable i to its value. It is
+// as the compiler would leave it.
+func (e *entry) ask(i int) *ast.Expr {
+	return ast.Equality.Expr(ast.NewTerm(resultVar(i)), ast.NewTerm(e.ref))
 }
 
-func resultVar(i int) string { return "r" + strconv.Itoa(i) }
+// resultVars are the variables r0, r1, …, of queries of one entry the first.
+var resultVars = []ast.Var{resultVar(0)}
+
+func resultVar(i int) ast.Var { return ast.Var("r" + strconv.Itoa(i)) }
 
 // plan returns the plan for the value that input.object.kind will have.
 func (s *set) plan(kind string) *plan {
@@ -255,7 +248,7 @@ func (r *run) evaluate(in Input) {
 		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
 		return
 	}
-	r.place.Object, r.unknown = s.ObjectID, s.unknown
+	r.place.Object, s.predicates = s.ObjectID, &r.engine.predicates
 	var matched []*set
 	key := make([]byte, 0, 64)
 	for i, set := range r.engine.sets {
@@ -276,6 +269,7 @@ func (r *run) evaluate(in Input) {
 		r.out = append(r.out, failure(r.place, verdict.PolicyError, "the object cannot be judged: "+err.Error()))
 		return
 	}
+	r.unknown = s.unknown // with what could not be had
 	kind := ""
 	if s.object != "" {
 		kind = s.headers[0].kind

@@ -117,46 +117,75 @@ func flowReads(rules []*ast.Rule) (*readPaths, bool) {
 	return reads, true
 }
 
+// A dependencies says on which rules others depend. Each rule is looked at once.
+type dependencies struct {
+	groups map[string]*group
+	below  map[string][]*group // by the beginning of their path
+	direct map[*ast.Rule][]*group
+}
+
+func newDependencies(groups map[string]*group) *dependencies {
+	d := &dependencies{groups: groups, below: map[string][]*group{}, direct: map[*ast.Rule][]*group{}}
+	for _, g := range groups {
+		for n := 1; n <= len(g.path); n++ {
+			key := g.path[:n].String()
+			d.below[key] = append(d.below[key], g)
+		}
+	}
+	return d
+}
+
 // reachable lists the rules on which the value of a group may depend, its own
 // included.
-func reachable(groups map[string]*group, from *group) []*ast.Rule {
+func (d *dependencies) reachable(from *group) []*ast.Rule {
 	var rules []*ast.Rule
 	seen := map[*group]bool{from: true}
 	for queue := []*group{from}; len(queue) > 0; {
 		g := queue[0]
 		queue = queue[1:]
-		visit := func(to *group) {
-			if !seen[to] {
-				seen[to] = true
-				queue = append(queue, to)
-			}
-		}
 		for _, rule := range g.rules {
 			rules = append(rules, rule)
-			ast.WalkRefs(rule, func(ref ast.Ref) bool {
-				if ref[0].Equal(ast.DefaultRootDocument) {
-					named(groups, ref, visit)
+			for _, to := range d.read(rule) {
+				if !seen[to] {
+					seen[to] = true
+					queue = append(queue, to)
 				}
-				return false
-			})
+			}
 		}
 	}
 	return rules
 }
 
-// named visits all groups that a reference to data may read.
-func named(groups map[string]*group, ref ast.Ref, visit func(*group)) {
-	ground := ref.GroundPrefix()
-	for n := 2; n <= len(ground); n++ {
-		if g := groups[ground[:n].String()]; g != nil {
-			visit(g)
+// read lists the groups that a rule may read itself.
+func (d *dependencies) read(rule *ast.Rule) []*group {
+	if known, ok := d.direct[rule]; ok {
+		return known
+	}
+	seen := map[string]bool{}
+	var out []*group
+	ast.WalkRefs(rule, func(ref ast.Ref) bool {
+		if !ref[0].Equal(ast.DefaultRootDocument) {
+			return false
+		}
+		ground := ref.GroundPrefix()
+		if name := ground.String(); !seen[name] {
+			seen[name] = true
+			out = append(out, d.named(ground, name)...)
+		}
+		return false
+	})
+	d.direct[rule] = out
+	return out
+}
+
+// named lists the groups that a reference to data may read.
+func (d *dependencies) named(ground ast.Ref, name string) (out []*group) {
+	for n := 2; n < len(ground); n++ {
+		if g := d.groups[ground[:n].String()]; g != nil {
+			out = append(out, g)
 		}
 	}
-	for _, g := range groups {
-		if g.path.HasPrefix(ground) {
-			visit(g)
-		}
-	}
+	return append(out, d.below[name]...)
 }
 
 func ruleNameOf(g *group) string {
