@@ -38,6 +38,7 @@ bench: controlplane build ## Measure against peers and floors, as ratios
 	$(GO) run ./test/bench -gitgate bin/gitgate $(BENCH_FLAGS)
 	$(GO) run ./test/bench/admission -gitgate bin/gitgate $(ADMISSION_FLAGS)
 	$(GO) run ./test/bench/precheck -gitgate bin/gitgate $(PRECHECK_FLAGS)
+	$(GO) run ./test/bench/policies $(POLICIES_FLAGS)
 
 generate: ## Generate deepcopy functions, CRDs and documents
 	$(CONTROLLER_GEN) object paths=./reconcile/api/... crd:maxDescLen=1000 output:crd:artifacts:config=deploy/crds
