@@ -13,6 +13,8 @@ package policy
 import (
 	"context"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -73,6 +75,11 @@ type Set struct {
 	Enforcement Enforcement
 	// Parameters is input.parameters. It is an empty object when nil.
 	Parameters map[string]any
+	// Declared are the parameters that modules say they read; with it, others that nothing
+	// reads are an error. [ReadSet] takes them from files called parameters.jsonschema.
+	Declared *ParameterNames
+	// parametersUnknown says that somebody else reads parameters of any name.
+	parametersUnknown bool
 	// Combine has the rules judge all objects together, as conftest's --combine: their
 	// input is [{path, contents}]. Only in [FormatConftest].
 	Combine bool
@@ -179,6 +186,9 @@ func ReadSetAs(format Format, name string, fsys fs.FS, roots ...string) (Set, er
 		if err := r.read(root); err != nil {
 			return Set{}, &LoadError{Problems: []Problem{{Set: name, File: root, Message: err.Error()}}}
 		}
+	}
+	if r.set.Declared != nil { // a schema speaks for all that stands around it
+		r.set.Declare(ParameterNames{Modules: slices.Collect(maps.Keys(r.set.Modules))})
 	}
 	return r.set, nil
 }

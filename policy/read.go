@@ -56,6 +56,8 @@ func (r *setReader) read(root string) error {
 				return err
 			}
 			r.set.Modules[file] = string(src)
+		case name == parametersFile:
+			return r.addParameters(file)
 		case r.set.Format == FormatConftest && isDataFile(name),
 			name == "data.json", name == "data.yaml", name == "data.yml":
 			return r.addData(root, file)

@@ -27,13 +27,9 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 		Format: policy.Format(spec.Format), RegoVersion: policy.RegoVersion(spec.RegoVersion), Combine: spec.Combine,
 	}
 	for _, name := range spec.Source.Library {
-		pack, err := policies.Pack(name)
+		read, err := readPack(in.Set.Name, name)
 		if err != nil {
 			return set, fmt.Errorf("PolicySet %s: spec.source.library: %w", in.Set.Name, err)
-		}
-		read, err := policy.ReadSet(in.Set.Name, pack, ".")
-		if err != nil {
-			return set, err
 		}
 		for file, module := range read.Modules {
 			if before, ok := set.Modules[file]; ok && before != module {
@@ -42,6 +38,7 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 			set.Modules[file] = module
 		}
 		set.Data = mergedData(set.Data, read.Data)
+		set.Declare(*read.Declared)
 	}
 	if err := addFiles(&set, spec.Source.Inline, in.Modules); err != nil {
 		return set, fmt.Errorf("PolicySet %s: %w", in.Set.Name, err)
@@ -52,6 +49,20 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 		}
 	}
 	return set, nil
+}
+
+// readPack reads a pack of the library. One that has no schema reads no parameters.
+func readPack(set, pack string) (policy.Set, error) {
+	fsys, err := policies.Pack(pack)
+	if err != nil {
+		return policy.Set{}, err
+	}
+	read, err := policy.ReadSet(set, fsys, ".")
+	if err != nil {
+		return policy.Set{}, err
+	}
+	read.Declare(policy.ParameterNames{Modules: slices.Collect(maps.Keys(read.Modules))})
+	return read, nil
 }
 
 // addFiles adds the files of a PolicySet and of its ConfigMap. What has a name of no

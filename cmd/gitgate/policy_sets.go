@@ -41,11 +41,7 @@ func (o *policySets) read() ([]policy.Set, error) {
 	}
 	var sets []policy.Set
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.packs))) {
-		fsys, err := policies.Pack(name)
-		if err != nil {
-			return nil, err
-		}
-		set, err := policy.ReadSet(name, fsys, ".")
+		set, err := readPack(name, name)
 		if err != nil {
 			return nil, err
 		}
@@ -76,6 +72,7 @@ func (o *policySets) read() ([]policy.Set, error) {
 	for i := range sets {
 		sets[i].Parameters = parameters
 	}
+	policy.ShareParameters(sets)
 	return sets, nil
 }
 
