@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 )
@@ -18,20 +19,30 @@ import (
 var maybeTag = regexp.MustCompile(`(^|[ \n\[{,:-])!`)
 
 // simpleText reports whether the bytes themselves are beyond dispute: no directives,
-// no ends of documents without a beginning, no tags, no break but \n and no tab, which
-// readers treat in ways of their own.
+// no ends of documents without a beginning, no break but \n and no tab, which readers
+// treat in ways of their own, and nothing that does not print (YAML 1.2.2, section 5.1).
 func simpleText(raw []byte) bool {
-	return (bytes.IndexByte(raw, '!') < 0 || !maybeTag.Match(raw)) &&
-		!bytes.ContainsAny(raw, "\r\t\u0085\u2028\u2029\ufeff") &&
+	return !bytes.ContainsFunc(raw, notSimple) &&
 		!bytes.HasPrefix(raw, []byte("%")) && !bytes.Contains(raw, []byte("\n%")) &&
 		!bytes.HasPrefix(raw, []byte("...")) && !bytes.Contains(raw, []byte("\n..."))
 }
 
-// simpleValues returns the values of documents, or false if one of them is not simple.
-func simpleValues(raw []byte, nodes []*yamlv3.Node) ([]any, bool) {
-	if !simpleText(raw) {
-		return nil, false
+func notSimple(r rune) bool {
+	switch {
+	case r < utf8.RuneSelf:
+		return r < ' ' && r != '\n' || r == 0x7f
+	case r == 0x2028, r == 0x2029, r == 0xfeff: // more breaks, and a mark of the order of bytes
+		return true
 	}
+	return r < 0xa0 || r >= 0xd800 && r < 0xe000 || r == utf8.RuneError || r == 0xfffe || r == 0xffff
+}
+
+// untagged reports whether there is no tag in a file.
+func untagged(raw []byte) bool { return bytes.IndexByte(raw, '!') < 0 || !maybeTag.Match(raw) }
+
+// simpleValues returns the values of the documents of a file that is [simpleText] and
+// [untagged], or false if one of them is not simple.
+func simpleValues(nodes []*yamlv3.Node) ([]any, bool) {
 	out := make([]any, len(nodes))
 	for i, n := range nodes {
 		var ok bool

@@ -27,8 +27,8 @@ func agree(t *testing.T, raw []byte) (simple bool) {
 	if checkBytes(raw, l) != nil {
 		return false
 	}
-	nodes, p := readNodes(raw)
-	if p != nil {
+	nodes, simple, p := structure(raw)
+	if p != nil || !simple {
 		return false
 	}
 	for _, n := range nodes {
@@ -36,7 +36,7 @@ func agree(t *testing.T, raw []byte) (simple bool) {
 			return false
 		}
 	}
-	got, ok := simpleValues(raw, nodes)
+	got, ok := simpleValues(nodes)
 	if !ok {
 		return false
 	}
@@ -112,11 +112,11 @@ func TestNotSimple(t *testing.T) {
 		"%YAML 1.1\n---\nk: v": "a directive",
 		"k: v\n...\n":          "an end of a document",
 	} {
-		nodes, p := readNodes([]byte(text))
+		nodes, simple, p := structure([]byte(text))
 		if p != nil {
 			t.Fatalf("%q: %v", text, p)
 		}
-		if values, ok := simpleValues([]byte(text), nodes); ok {
+		if values, ok := simpleValues(nodes); simple && ok {
 			t.Errorf("%q is %s, and was read as %v", text, reason, values)
 		}
 	}

@@ -39,7 +39,7 @@ func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
 	if p := checkBytes(raw, l); p != nil {
 		return nil, []problem{*p}
 	}
-	nodes, p := readNodes(raw)
+	nodes, simple, p := structure(raw)
 	if p != nil {
 		return nil, []problem{*p}
 	}
@@ -49,14 +49,31 @@ func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
 	if len(problems) > 0 {
 		return nil, problems // decoding comes after the check for bombs
 	}
-	if values, ok := simpleValues(raw, nodes); ok {
-		for i, n := range nodes {
-			if values[i] != nil {
-				docs = append(docs, document{index: i, node: n, value: values[i]})
+	if simple {
+		if values, ok := simpleValues(nodes); ok {
+			for i, n := range nodes {
+				if values[i] != nil {
+					docs = append(docs, document{index: i, node: n, value: values[i]})
+				}
 			}
+			return docs, nil
 		}
-		return docs, nil
 	}
+	return decodeDocuments(raw, nodes)
+}
+
+// structure reads every document into nodes. It is simple where readers cannot but
+// agree on what is a document, a key and a value.
+func structure(raw []byte) (nodes []*yamlv3.Node, simple bool, p *problem) {
+	if nodes, simple = blockNodes(raw); simple {
+		return nodes, true, nil
+	}
+	nodes, p = readNodes(raw)
+	return nodes, simpleText(raw) && untagged(raw), p
+}
+
+// decodeDocuments takes the values of documents from the second reader.
+func decodeDocuments(raw []byte, nodes []*yamlv3.Node) (docs []document, problems []problem) {
 	values, err := readValues(raw)
 	if err != nil {
 		return nil, []problem{syntaxProblem(err)}
