@@ -1,8 +1,10 @@
 package policy_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,6 +18,10 @@ func TestUnknownContext(t *testing.T) {
 		return severity + " PolicyUndefined [acme/acme." + rule + "]: the rule reads " + parts +
 			", which is not known here: where the rule can do without, let it ask input.known first"
 	}
+	attests := func(list []policy.Attestation) func(*policy.Input) {
+		return func(in *policy.Input) { in.Images = []policy.Image{{Ref: "web:1", Attestations: list}} }
+	}
+	gone := policy.Attestation{Name: "scan", Predicate: func() ([]byte, error) { return nil, errors.New("gone") }}
 	none := func(p policy.Part) func(*policy.Input) { return func(in *policy.Input) { in.None = p } }
 	for name, tc := range map[string]struct {
 		reason string
@@ -29,6 +35,20 @@ func TestUnknownContext(t *testing.T) {
 		"Commit":     {reason: "No commit brings it.", rego: `deny contains input.commit.sha`, want: lack("undetermined", "deny", "input.commit")},
 		"Images":     {reason: "Nobody verified the images.", rego: `deny contains "x" if count(input.images) == 0`, want: lack("undetermined", "deny", "input.images")},
 		"NoImages":   {reason: "That there are none is a fact.", rego: `deny contains "x" if count(input.images) == 0`, input: func(in *policy.Input) { in.Images = []policy.Image{} }, want: "deny PolicyDenied [acme/acme.deny]: x"},
+		"Time":       {reason: "Nobody looks at a clock.", rego: `deny contains "x" if input.time < "2026"`, want: lack("undetermined", "deny", "input.time")},
+		"AtTime":     {reason: "Somebody did.", rego: `deny contains input.time`, input: func(in *policy.Input) { in.Time = time.Unix(0, 0) }, want: "deny PolicyDenied [acme/acme.deny]: 1970-01-01T00:00:00Z"},
+		"Attested":   {reason: "Nobody looked for attestations.", rego: `deny contains "x" if count(input.images[0].attestations) == 0`, input: attests(nil), want: lack("undetermined", "deny", "input.images[].attestations")},
+		"NotImages":  {reason: "Without images there are none either.", rego: `deny contains "x" if count(input.images[0].attestations) == 0`, want: lack("undetermined", "deny", "input.images")},
+		"NoAttested": {reason: "That there are none is a fact.", rego: `deny contains "x" if count(input.images[0].attestations) == 0`, input: attests([]policy.Attestation{}), want: "deny PolicyDenied [acme/acme.deny]: x"},
+		"SomeAttest": {reason: "Of one image it is known, of the other it is not.", rego: "deny contains \"x\" if not named\nnamed if input.images[_].attestations[_].name",
+			input: func(in *policy.Input) { in.Images = []policy.Image{{Attestations: []policy.Attestation{}}, {}} }, want: lack("undetermined", "deny", "input.images[].attestations")},
+		"OtherField":  {reason: "Who asks for something else of an image is answered.", rego: `deny contains i.ref if some i in input.images`, input: attests(nil), want: "deny PolicyDenied [acme/acme.deny]: web:1"},
+		"WholeImage":  {reason: "Who hands the image on may read all of it.", rego: `deny contains json.marshal(i) if some i in input.images`, input: attests(nil), want: lack("undetermined", "deny", "input.images[].attestations")},
+		"AskAttested": {reason: "A rule may ask.", rego: `deny contains "?" if { not input.known.attestations; not input.images[0].attestations[0].predicate.a }`, input: attests(nil), want: "deny PolicyDenied [acme/acme.deny]: ?"},
+		"Gone":        {reason: "What an attestation states is not at hand.", rego: "deny contains \"x\" if not stated\nstated if input.images[_].attestations[_].predicate.a", input: attests([]policy.Attestation{gone}), want: lack("undetermined", "deny", "input.images[].attestations[].predicate")},
+		"NoPredicate": {reason: "Nor is it known at all.", rego: "deny contains \"x\" if not stated\nstated if input.images[_].attestations[_].predicate.a", input: attests([]policy.Attestation{{Name: "scan"}}), want: lack("undetermined", "deny", "input.images[].attestations[].predicate")},
+		"GoneUnread": {reason: "Who reads only that there is one is answered.", rego: "deny contains input.images[_].attestations[_].name\ndeny_b contains \"x\" if input.images[_].attestations[_].predicate.a", input: attests([]policy.Attestation{gone}),
+			want: "deny PolicyDenied [acme/acme.deny]: scan\n" + lack("undetermined", "deny_b", "input.images[].attestations[].predicate")},
 		"Namespace":  {reason: "The namespace is not known.", rego: `deny contains "x" if input.namespace.metadata.labels.a`, want: lack("undetermined", "deny", "input.namespace")},
 		"None":       {reason: "It is known that there is none.", rego: `deny contains "x" if not input.namespace`, input: none(policy.PartNamespace), want: "deny PolicyDenied [acme/acme.deny]: x"},
 		"NoneOther":  {reason: "That is said of each part.", rego: `deny contains "x" if not input.namespace`, input: none(policy.PartCommit), want: lack("undetermined", "deny", "input.namespace")},
@@ -62,7 +82,7 @@ func TestUnknownContext(t *testing.T) {
 		"EveryBody":     {reason: "In its body.", rego: `deny contains "x" if { every k in ["a"] { not k == input.userInfo.username } }`, want: lack("undetermined", "deny", "input.userInfo")},
 		"Get":           {reason: "By object.get, whose default is no answer.", rego: `deny contains "x" if object.get(input, ["userInfo", "username"], "nobody") == "nobody"`, want: lack("undetermined", "deny", "input.userInfo")},
 		"GetOther":      {reason: "Which reads nothing else.", rego: `deny contains "x" if object.get(input, "parameters", 1) == {}`, want: "deny PolicyDenied [acme/acme.deny]: x"},
-		"AnyKey":        {reason: "By a key that is any.", rego: `deny contains "x" if { some k in input.object.data; input[k].username }`, want: lack("undetermined", "deny", "input.namespace and input.userInfo and input.commit and input.images and input.source")},
+		"AnyKey":        {reason: "By a key that is any.", rego: `deny contains "x" if { some k in input.object.data; input[k].username }`, want: lack("undetermined", "deny", "input.namespace and input.userInfo and input.commit and input.images and input.source and input.time")},
 		"Head":          {reason: "In the head.", rego: `deny contains sprintf("%s", [input.userInfo.username])`, want: lack("undetermined", "deny", "input.userInfo")},
 		"Indexed":       {reason: "The index of rules must not skip it.", rego: "deny contains \"x\" if kind == \"a\"\nkind := \"a\" if input.userInfo.uid == \"1\"\nkind := \"b\" if input.userInfo.uid == \"2\"", want: lack("undetermined", "deny", "input.userInfo")},
 		"Complete":      {reason: "A rule that is no set is asked as one.", rego: "deny := {\"x\"} if input.userInfo.uid == \"1\"\nelse := {\"y\"}", want: lack("undetermined", "deny", "input.userInfo")},

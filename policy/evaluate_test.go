@@ -43,7 +43,7 @@ func short(fs []verdict.Finding) string {
 
 // everyPart is what a caller knows who knows everything.
 const everyPart = policy.PartOldObject | policy.PartNamespace | policy.PartUserInfo | policy.PartCommit |
-	policy.PartImages | policy.PartSource | policy.PartInventory
+	policy.PartImages | policy.PartSource | policy.PartInventory | policy.PartAttestations | policy.PartTime
 
 const configMap = `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"shop"},"data":{"n":"1"}}`
 
@@ -225,8 +225,12 @@ func fullInput(t *testing.T) policy.Input {
 		Namespace: []byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}`),
 		User:      &policy.UserInfo{Username: "alice", UID: "7", Groups: []string{"g"}, Extra: map[string][]string{"k": {"v"}}},
 		Commit:    &policy.Commit{SHA: "c0ffee", Author: "Alice <a@example.com>", Message: "m", Signers: []string{"alice"}, Paths: []string{"a.yaml"}},
-		Images:    []policy.Image{{Ref: "web:1", Digest: "sha256:ab", Authorities: []string{"release"}}},
-		File:      "a.yaml", Line: 3, Inventory: inventory,
+		Images: []policy.Image{{Ref: "web:1", Digest: "sha256:ab", Authorities: []string{"release"}, Attestations: []policy.Attestation{{
+			Name: "scan", PredicateType: "https://acme.dev/scan", Authority: "scanner", Digest: "sha256:cd",
+			Predicate: func() ([]byte, error) { return []byte(`{"found":[{"id":"CVE-1","text":"long"}]}`), nil },
+		}}}},
+		Time: time.Date(2026, 1, 31, 13, 0, 0, 7, time.FixedZone("", 3600)),
+		File: "a.yaml", Line: 3, Inventory: inventory,
 	}
 }
 
@@ -234,27 +238,32 @@ func fullInput(t *testing.T) policy.Input {
 func TestInputDocument(t *testing.T) {
 	in := fullInput(t)
 	for expr, want := range map[string]string{
-		"input.operation":                                     "UPDATE",
-		"input.object.metadata.name":                          "a",
-		"input.oldObject.metadata.name":                       "old",
-		"input.namespace.metadata.name":                       "shop",
-		"input.userInfo.username":                             "alice",
-		"input.userInfo.uid":                                  "7",
-		"input.userInfo.groups[0]":                            "g",
-		"input.userInfo.extra.k[0]":                           "v",
-		"input.commit.sha":                                    "c0ffee",
-		"input.commit.author":                                 "Alice <a@example.com>",
-		"input.commit.message":                                "m",
-		"input.commit.signers[0]":                             "alice",
-		"input.commit.paths[0]":                               "a.yaml",
-		"input.images[0].ref":                                 "web:1",
-		"input.images[0].digest":                              "sha256:ab",
-		"input.images[0].authorities[0]":                      "release",
-		"input.source.file":                                   "a.yaml",
-		`sprintf("%d", [input.source.line])`:                  "3",
-		`sprintf("%v", [input.parameters])`:                   "{}",
-		"concat(\",\", object.keys(input))":                   "_inventory,commit,images,known,namespace,object,oldObject,operation,parameters,source,userInfo",
-		`data.inventory.namespace.shop.v1.ConfigMap.a.data.n`: "1",
+		"input.operation":                                       "UPDATE",
+		"input.object.metadata.name":                            "a",
+		"input.oldObject.metadata.name":                         "old",
+		"input.namespace.metadata.name":                         "shop",
+		"input.userInfo.username":                               "alice",
+		"input.userInfo.uid":                                    "7",
+		"input.userInfo.groups[0]":                              "g",
+		"input.userInfo.extra.k[0]":                             "v",
+		"input.commit.sha":                                      "c0ffee",
+		"input.commit.author":                                   "Alice <a@example.com>",
+		"input.commit.message":                                  "m",
+		"input.commit.signers[0]":                               "alice",
+		"input.commit.paths[0]":                                 "a.yaml",
+		"input.images[0].ref":                                   "web:1",
+		"input.images[0].digest":                                "sha256:ab",
+		"input.images[0].authorities[0]":                        "release",
+		"input.images[0].attestations[0].name":                  "scan",
+		"input.images[0].attestations[0].predicateType":         "https://acme.dev/scan",
+		"input.images[0].attestations[0].authority":             "scanner",
+		"input.images[_].attestations[_].predicate.found[_].id": "CVE-1",
+		"input.time":                                            "2026-01-31T12:00:00Z",
+		"input.source.file":                                     "a.yaml",
+		`sprintf("%d", [input.source.line])`:                    "3",
+		`sprintf("%v", [input.parameters])`:                     "{}",
+		"concat(\",\", object.keys(input))":                     "_inventory,commit,images,known,namespace,object,oldObject,operation,parameters,source,time,userInfo",
+		`data.inventory.namespace.shop.v1.ConfigMap.a.data.n`:   "1",
 	} {
 		fs := load(t, "package acme\n\ndeny contains "+expr).Evaluate(t.Context(), in)
 		if len(fs) != 1 || fs[0].Message != want || fs[0].Reason != verdict.PolicyDenied {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -45,6 +46,8 @@ type Input struct {
 	Line int
 	// Inventory is data.inventory.
 	Inventory *Inventory
+	// Time is when the decision is made; zero is not known. Rules see whole seconds.
+	Time time.Time
 	// None are the parts of which the caller knows that there is none, as there is no
 	// Namespace of an object that is in none. Of a [Create] it need not say that
 	// nothing is replaced.
@@ -72,6 +75,9 @@ type Image struct {
 	Ref, Digest string
 	// Authorities are those that vouched for the digest.
 	Authorities []string
+	// Attestations are those about the digest that were verified. Nil is not known; an
+	// image without any has an empty list.
+	Attestations []Attestation
 }
 
 // A header is what selects the sets for an object.
@@ -212,6 +218,7 @@ type subject struct {
 	headers     []header
 	namespace   *header // of the Namespace, if it is known
 	unknown     Part
+	predicates  *decodedPredicates
 }
 
 func newSubject(in Input, opts Options, intern map[string]*ast.Term) (*subject, error) {
@@ -297,12 +304,19 @@ func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*
 		}
 		add(doc.key, t)
 	}
+	if below := keep.key("images"); below != nil {
+		images, err := s.imagesTerm(below, intern)
+		if err != nil {
+			return nil, err
+		}
+		add("images", images)
+	}
 	for _, part := range []struct {
 		key  string
 		term func() *ast.Term
 	}{
 		{"operation", func() *ast.Term { return ast.StringTerm(string(s.Operation)) }},
-		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"images", s.imagesTerm}, {"source", s.sourceTerm},
+		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"source", s.sourceTerm}, {"time", s.timeTerm},
 		{knownKey, func() *ast.Term { return knownTerm(s.unknown) }}, {inventoryKey, s.Inventory.term}, {fileKey, s.fileTerm},
 	} {
 		if keep.key(part.key) != nil {
@@ -355,18 +369,6 @@ func (c *Commit) term() *ast.Term {
 	}
 	return objectTerm("sha", ast.StringTerm(c.SHA), "author", ast.StringTerm(c.Author),
 		"message", ast.StringTerm(c.Message), "signers", stringsTerm(c.Signers), "paths", stringsTerm(c.Paths))
-}
-
-func (s *subject) imagesTerm() *ast.Term {
-	if s.Images == nil {
-		return nil
-	}
-	terms := make([]*ast.Term, len(s.Images))
-	for i, im := range s.Images {
-		terms[i] = objectTerm("ref", ast.StringTerm(im.Ref), "digest", ast.StringTerm(im.Digest),
-			"authorities", stringsTerm(im.Authorities))
-	}
-	return ast.ArrayTerm(terms...)
 }
 
 func stringsTerm(list []string) *ast.Term {

@@ -21,7 +21,7 @@ const (
 )
 
 // A memo remembers what rules said. A rule that reads the same says the same:
-// there is no clock, no chance and no state in an evaluation. So an answer is
+// there is no clock but input.time, no chance and no state in an evaluation. So an answer is
 // kept by all that the rule reads, and a Pod that has a new name gets the answers
 // of its brothers from every rule that does not look at names. Only answers that
 // were found without any trouble are kept, never a timeout or an error.
@@ -94,7 +94,7 @@ func (m *memo) store(k memoKey, s []said) {
 
 // memoContext is what no answer is kept by: who asks and what for is hardly ever
 // the same twice.
-var memoContext = []string{"userInfo", "commit", "images", "source", inventoryKey, fileKey}
+var memoContext = []string{"userInfo", "commit", "images", "source", "time", inventoryKey, fileKey}
 
 // memorable reports whether answers of a rule that reads this may be kept.
 func (p *readPaths) memorable() bool {

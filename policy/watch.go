@@ -95,7 +95,7 @@ func partsBelow(ref ast.Ref, format Format) Part {
 
 func mayMeet(ref ast.Ref, keys []string) bool {
 	for i, t := range ref[:min(len(ref), len(keys))] {
-		if key, ok := t.Value.(ast.String); ok && string(key) != keys[i] {
+		if key, ok := t.Value.(ast.String); ok && keys[i] != eachElement && string(key) != keys[i] {
 			return false
 		}
 	}
