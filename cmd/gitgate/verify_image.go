@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/spf13/cobra"
 
 	"gitgate.dev/gitgate/verify/image"
@@ -15,14 +13,10 @@ import (
 
 // verifyImageOptions are the flags of `gitgate verify image`.
 type verifyImageOptions struct {
-	keys         []string
-	trust        string
-	output       string
-	ca           string
-	cacheDir     string
-	tokenHosts   []string
-	loopbackHTTP bool
-	limits       image.Limits
+	trustedKeys
+	registryFlags
+	output   string
+	cacheDir string
 }
 
 func newVerifyImageCommand() *cobra.Command {
@@ -60,17 +54,12 @@ configuration, 3 a registry is unavailable and no image is refused.`,
 			return o.run(cmd.Context(), args, cmd.OutOrStdout())
 		},
 	}
+	o.trustedKeys.flags(cmd)
+	o.registryFlags.flags(cmd)
 	f := cmd.Flags()
-	f.StringArrayVar(&o.keys, "key", nil, "`file` with a public key that may sign, as cosign.pub; may be repeated")
-	f.StringVar(&o.trust, "trust", "", "`file` with the TrustPolicy to apply")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
-	f.StringVar(&o.ca, "ca-cert", "", "`file` with further certificate authorities of registries, in PEM")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`directory` that keeps signatures between runs; they are verified again")
-	f.StringArrayVar(&o.tokenHosts, "token-host", nil, "`registry=host`: a host that may receive the registry's credentials for a token; may be repeated")
-	f.BoolVar(&o.loopbackHTTP, "allow-loopback-http", false, "allow plain HTTP to registries on this machine")
 	f.DurationVar(&o.limits.Timeout, "timeout", 0, "time for each image; 0 means 10s")
-	cmd.MarkFlagsMutuallyExclusive("key", "trust")
-	cmd.MarkFlagsOneRequired("key", "trust")
 	return cmd
 }
 
@@ -106,42 +95,12 @@ func (o *verifyImageOptions) run(ctx context.Context, refs []string, stdout io.W
 }
 
 func (o *verifyImageOptions) config() (image.Config, error) {
-	var c image.Config
-	if o.trust != "" {
-		policy, err := readTrustPolicy(o.trust)
-		if err != nil {
-			return c, err
-		}
-		c = imageConfig(policy.Spec.Images)
+	c, err := o.trustedKeys.config()
+	if err == nil {
+		err = o.reach(&c)
 	}
-	if len(o.keys) > 0 {
-		rule := image.Rule{Match: []string{"**"}}
-		for _, file := range o.keys {
-			pem, err := readBounded(file, maxKeyFile)
-			if err != nil {
-				return c, fmt.Errorf("--key: %w", err)
-			}
-			rule.Authorities = append(rule.Authorities, image.Authority{Name: file, Key: &image.Key{Data: string(pem)}})
-		}
-		c.Rules = []image.Rule{rule}
-	}
-	if o.ca != "" {
-		var err error
-		if c.CA, err = readBounded(o.ca, maxTrustFile); err != nil {
-			return c, fmt.Errorf("--ca-cert: %w", err)
-		}
-	}
-	c.TokenHosts = make(map[string][]string)
-	for _, pair := range o.tokenHosts {
-		registry, host, ok := strings.Cut(pair, "=")
-		if !ok {
-			return c, fmt.Errorf("--token-host %q: want registry=host", pair)
-		}
-		c.TokenHosts[registry] = append(c.TokenHosts[registry], host)
-	}
-	c.Keychain = authn.DefaultKeychain
-	c.LoopbackHTTP, c.CacheDir, c.Limits = o.loopbackHTTP, o.cacheDir, o.limits
-	return c, nil
+	c.CacheDir = o.cacheDir
+	return c, err
 }
 
 // An imageReport is what one image comes to. Its JSON form is API.
