@@ -96,11 +96,15 @@ func (b *bench) writeSites() error {
 	b.rules = all.count()
 	rules := map[string]ruleSet{sameName: all, ownNames: all.named(), oneRule: {"one.rego": firstRule}}
 	for name, set := range rules {
-		if err := errors.Join(set.write(b.conftestRules(name)), set.forGitgate().write(b.gitgateRules(name))); err != nil {
+		if err := set.write(b.rulesDir(name)); err != nil {
 			return err
 		}
 	}
-	if err := all.writeForGator(b.gatorRules()); err != nil {
+	templates, err := all.templates()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(templates.write(b.templatesDir(manyTemplates)), all.oneTemplate().write(b.templatesDir(oneTemplate))); err != nil {
 		return err
 	}
 	for _, s := range []struct {
@@ -115,15 +119,8 @@ func (b *bench) writeSites() error {
 	return nil
 }
 
-// conftestRules is the directory of rules as conftest takes them.
-func (b *bench) conftestRules(name string) string {
-	return filepath.Join(b.dir, "policy", "conftest", name)
-}
-
-// gitgateRules is the same for `gitgate policy eval`.
-func (b *bench) gitgateRules(name string) string {
-	return filepath.Join(b.dir, "policy", "gitgate", name)
-}
+// rulesDir is the directory of rules as conftest and gitgate take them.
+func (b *bench) rulesDir(name string) string { return filepath.Join(b.dir, "policy", name) }
 
 // A step is a comparison: programs that judge the same and must agree.
 type step struct {

@@ -23,9 +23,13 @@
 //
 // # The rules
 //
-// They are forty, the same text for all: only input. is called input.object. for
-// gitgate and input.review.object. for gator, where deny is violation. All are called deny, which is what conftest is fastest with, for it asks
-// once for every name. What is denied is compared: when programs do not deny the
+// They are forty, written for conftest, and gitgate takes the same files in the format
+// Conftest. All are called deny, which is what conftest is fastest with, for it asks
+// once for every name. For gator each is a ConstraintTemplate with a constraint for the
+// kinds that the rule names, as its users have them; input. is called
+// input.review.object. there, and deny is violation. gitgate takes the same files in
+// the format Gatekeeper. A second comparison has all rules in one template, which is
+// what gator is fastest with. What is denied is compared: when programs do not deny the
 // same objects in the same words there is no table.
 //
 // # What is compared

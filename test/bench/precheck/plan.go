@@ -30,7 +30,15 @@ const (
 	start     = "start"
 	startEval = "start of policy eval"
 	eval      = "policy eval"
-	manyNames = "each rule with a name of its own"
+	// evalTemplates is the same with a ConstraintTemplate and a constraint for each rule.
+	evalTemplates = "policy eval of templates"
+	manyNames     = "each rule with a name of its own"
+)
+
+// The formats in which gitgate takes the rules.
+const (
+	conftestFormat   = "Conftest"
+	gatekeeperFormat = "Gatekeeper"
 )
 
 // firstRule is what the start is measured with.
@@ -45,24 +53,28 @@ func (b *bench) plan() ([]*step, error) {
 	all := []string{"--head", "main", "--all"}
 	steps := []*step{
 		{name: cold, programs: map[column]func() (program, error){
-			gitgateColumn: fixed(b.gitgateCheck(b.large, sameName, all...)), conftestColumn: fixed(b.conftestTest(b.large, b.conftestRules(sameName))),
-			queryColumn: fixed(b.floor(bareQuery, b.large, b.conftestRules(sameName))), hashColumn: fixed(b.floor(bareHash, b.large, b.conftestRules(sameName))),
+			gitgateColumn: fixed(b.gitgateCheck(b.large, sameName, all...)), conftestColumn: fixed(b.conftestTest(b.large, b.rulesDir(sameName))),
+			queryColumn: fixed(b.floor(bareQuery, b.large, b.rulesDir(sameName))), hashColumn: fixed(b.floor(bareHash, b.large, b.rulesDir(sameName))),
 		}},
 		{name: eval, programs: map[column]func() (program, error){
-			gitgateColumn:  fixed(b.policyEval(b.middle, sameName)),
-			conftestColumn: fixed(b.conftestTest(b.middle, b.conftestRules(sameName))),
-			gatorColumn:    fixed(b.gatorTest(b.middle)),
+			gitgateColumn:  fixed(b.policyEval(b.middle, conftestFormat, b.rulesDir(sameName))),
+			conftestColumn: fixed(b.conftestTest(b.middle, b.rulesDir(sameName))),
+			gatorColumn:    fixed(b.gatorTest(b.middle, b.templatesDir(oneTemplate))),
+		}},
+		{name: evalTemplates, programs: map[column]func() (program, error){
+			gitgateColumn: fixed(b.policyEval(b.middle, gatekeeperFormat, b.templatesDir(manyTemplates))),
+			gatorColumn:   fixed(b.gatorTest(b.middle, b.templatesDir(manyTemplates))),
 		}},
 		{name: manyNames, programs: map[column]func() (program, error){
 			gitgateColumn:  fixed(b.gitgateCheck(b.middle, ownNames, all...)),
-			conftestColumn: fixed(b.conftestTest(b.middle, b.conftestRules(ownNames))),
+			conftestColumn: fixed(b.conftestTest(b.middle, b.rulesDir(ownNames))),
 		}},
 		{name: start, programs: map[column]func() (program, error){
 			gitgateColumn:  fixed(b.gitgateCheck(b.single, oneRule, all...)),
-			conftestColumn: fixed(b.conftestTest(b.single, b.conftestRules(oneRule))),
+			conftestColumn: fixed(b.conftestTest(b.single, b.rulesDir(oneRule))),
 		}},
 		{name: startEval, programs: map[column]func() (program, error){
-			gitgateColumn: fixed(b.policyEval(b.single, oneRule)),
+			gitgateColumn: fixed(b.policyEval(b.single, conftestFormat, b.rulesDir(oneRule))),
 		}},
 	}
 	few, err := b.warm(b.small)

@@ -42,9 +42,9 @@ func (b *bench) conftestTest(s *site, policy string) program {
 }
 
 // policyEval is `gitgate policy eval` on the files of a site.
-func (b *bench) policyEval(s *site, rules string) program {
+func (b *bench) policyEval(s *site, format, policy string) program {
 	return program{
-		b.command("gitgate policy eval", b.opts.gitgate, "policy", "eval", s.files, "--policy", b.gitgateRules(rules), "-o", "json"), readEval, judgedCodes,
+		b.command("gitgate policy eval", b.opts.gitgate, "policy", "eval", s.files, "--format", format, "--policy", policy, "-o", "json"), readEval, judgedCodes,
 	}
 }
 

@@ -32,10 +32,7 @@ func allRules() (ruleSet, error) {
 	return out, err
 }
 
-var (
-	denyRule  = regexp.MustCompile(`(?m)^deny contains `)
-	bareInput = regexp.MustCompile(`\binput\.`)
-)
+var denyRule = regexp.MustCompile(`(?m)^deny contains `)
 
 // count is how many rules there are.
 func (r ruleSet) count() int {
@@ -56,16 +53,6 @@ func (r ruleSet) named() ruleSet {
 			n++
 			return fmt.Sprintf("deny_%s_%d contains ", stem, n)
 		})
-	}
-	return out
-}
-
-// forGitgate is the very same text for gitgate, whose input holds the object
-// beside other things.
-func (r ruleSet) forGitgate() ruleSet {
-	out := ruleSet{}
-	for name, source := range r {
-		out[name] = bareInput.ReplaceAllString(source, "input.object.")
 	}
 	return out
 }

@@ -133,7 +133,7 @@ func configuration(root string, alice *gitrepo.SSHKey, set ruleSet) (string, err
 			"images": object{"rules": list{object{"match": list{"**"}, "static": "Allow"}}},
 		}},
 		{"apiVersion": "gitgate.dev/v1alpha1", "kind": "PolicySet", "metadata": object{"name": "rules"}, "spec": object{
-			"source": object{"inline": set.forGitgate()},
+			"format": conftestFormat, "source": object{"inline": set},
 		}},
 		{"apiVersion": "gitgate.dev/v1alpha1", "kind": "GitSync", "metadata": object{"name": "manifests", "namespace": "gitgate-system"}, "spec": object{
 			"url": repositoryURL, "ref": object{"branch": "main"}, "path": deployDir,

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/rego"
 
 	"gitgate.dev/gitgate/policy"
@@ -64,34 +64,53 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// gator gets them too: each once, as violation.
-func TestRulesForGator(t *testing.T) {
+// Gatekeeper's tools get them too: each once, as violation, with what it may call.
+func TestTemplates(t *testing.T) {
 	rules, err := allRules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := rules.forGator()
-	if n := strings.Count(text, "\nviolation contains {\"msg\": "); n != 40 || strings.Contains(text, "deny") || strings.Count(text, "package") != 1 {
-		t.Errorf("%d rules, want 40, in\n%s", n, text)
+	many, err := rules.templates()
+	if err != nil || len(many) != 40 {
+		t.Fatalf("%d templates, %v, want 40", len(many), err)
 	}
-	if _, err := ast.ParseModuleWithOpts("rules.rego", text, ast.ParserOptions{RegoVersion: ast.RegoV1}); err != nil {
-		t.Error(err)
+	for name, set := range map[string]ruleSet{"Many": many, "One": rules.oneTemplate()} {
+		violations := 0
+		for _, text := range set {
+			violations += strings.Count(text, "violation contains {\"msg\": ")
+			if strings.Contains(text, "deny") || strings.Count(text, "package ") != 1 {
+				t.Errorf("%s: what is not for Gatekeeper is in\n%s", name, text)
+			}
+		}
+		if violations != 40 {
+			t.Errorf("%s: %d rules, want 40", name, violations)
+		}
+		if _, err := policy.Load(t.Context(), []policy.Set{{Name: "rules", Format: policy.FormatGatekeeper, Manifests: set}}, policy.Options{}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if got, err := kindsOf("deny contains x if {\n\tinput.kind in {\"A\", \"B\"}\n}"); err != nil || !slices.Equal(got, []string{"A", "B"}) {
+		t.Errorf("kinds %q, %v", got, err)
+	}
+	if _, err := kindsOf("deny contains x if {\n\tinput.spec\n}"); err == nil {
+		t.Error("a rule without kinds is taken")
+	}
+	lib := strings.Split(strings.Split(rules["lib.rego"], "workloads := {")[1], "}")[0]
+	for _, kind := range workloadKinds {
+		if !strings.Contains(lib, `"`+kind+`"`) || strings.Count(lib, `"`) != 2*len(workloadKinds) {
+			t.Errorf("the workloads are %s, and not %q", lib, workloadKinds)
+		}
 	}
 }
 
-// gitgate takes the rules, and their text is the same but for the input.
+// gitgate takes the rules as they are.
 func TestRulesForGitgate(t *testing.T) {
 	rules, err := allRules()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, source := range rules.forGitgate() {
-		if strings.ReplaceAll(source, "input.object.", "input.") != rules[name] || source == rules[name] {
-			t.Errorf("%s differs in more than its input", name)
-		}
-	}
 	for _, set := range []ruleSet{rules, rules.named(), {"one.rego": firstRule}} {
-		if _, err := policy.Load(t.Context(), []policy.Set{{Name: "rules", Modules: set.forGitgate()}}, policy.Options{}); err != nil {
+		if _, err := policy.Load(t.Context(), []policy.Set{{Name: "rules", Format: policy.FormatConftest, Modules: set}}, policy.Options{}); err != nil {
 			t.Error(err)
 		}
 	}
