@@ -158,3 +158,25 @@ func randomText(random *rand.Rand) string {
 	}
 	return b.String()
 }
+
+// TestPlainlyDistinct: what is plainly distinct is distinct to the thorough check.
+func TestPlainlyDistinct(t *testing.T) {
+	keys := []string{"a", "A", "kind", "Kind", "no", "No", "NULL", "true", "False", "", "x1", "é", "<<", "a.b", "\"kind\"", "'no'", "!!str no", "&a kind", "1", "~", "[a]"}
+	plain := 0
+	for _, a := range keys {
+		for _, b := range keys {
+			nodes, p := readNodes([]byte("? " + a + "\n: 1\n? " + b + "\n: 2\n"))
+			if p != nil || nodes[0].Kind != yamlv3.MappingNode || !plainlyDistinct(nodes[0]) {
+				continue
+			}
+			plain++
+			c := &nodeChecker{limits: Limits{}.withDefaults()}
+			if c.thoroughKeys(nodes[0], "spec"); len(c.problems) > 0 {
+				t.Errorf("%q and %q are not distinct: %s", a, b, c.problems[0].message)
+			}
+		}
+	}
+	if plain < 8 {
+		t.Errorf("%d pairs are plainly distinct", plain)
+	}
+}

@@ -153,6 +153,12 @@ func notString(k *yamlv3.Node) bool {
 
 // keys refuses mappings whose keys are not plainly distinct strings.
 func (c *nodeChecker) keys(n *yamlv3.Node, parent string) {
+	if !plainlyDistinct(n) {
+		c.thoroughKeys(n, parent)
+	}
+}
+
+func (c *nodeChecker) thoroughKeys(n *yamlv3.Node, parent string) {
 	exact := make(map[string]*yamlv3.Node, len(n.Content)/2)
 	folded := make(map[string]*yamlv3.Node, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -181,6 +187,37 @@ func (c *nodeChecker) keys(n *yamlv3.Node, parent string) {
 		}
 		folded[low] = k
 	}
+}
+
+// plainlyDistinct reports of a small mapping that there is nothing to look for: its keys
+// are words that differ by more than case.
+func plainlyDistinct(n *yamlv3.Node) bool {
+	const small = 2 * 12
+	if len(n.Content) > small {
+		return false
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k := n.Content[i]
+		if k.Kind != yamlv3.ScalarNode || k.Style != 0 || !lettersOnly(k.Value) ||
+			len(k.Value) <= len("false") && yaml11Words[strings.ToLower(k.Value)] {
+			return false
+		}
+		for j := 0; j < i; j += 2 {
+			if other := n.Content[j].Value; len(other) == len(k.Value) && strings.EqualFold(other, k.Value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func lettersOnly(s string) bool {
+	for i := range len(s) {
+		if c := s[i] | 0x20; c < 'a' || c > 'z' {
+			return false
+		}
+	}
+	return true
 }
 
 // freeKeys are the fields whose keys are names that users choose. Case tells such

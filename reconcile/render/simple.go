@@ -89,9 +89,11 @@ func simpleValue(n *yamlv3.Node) (any, bool) {
 var (
 	// otherText are plain scalars that begin like a number or a sign and are text in
 	// every version of YAML: quantities as in 100m and 64Mi, addresses, and flags.
-	otherText = regexp.MustCompile(`^([1-9][0-9]*([A-DF-Za-df-z%][A-Za-z0-9%]*|(\.[0-9]+){2,}(/[0-9]+)?)|--?[A-Za-z][^_]*)$`)
+	otherText = regexp.MustCompile(`^([1-9][0-9]*([A-DF-Za-df-z%][A-Za-z0-9%]*|(\.[0-9]+){2,}(/[0-9]+)?)|--?[A-Za-z]([^_]*|[A-Za-z0-9-]*=.*))$`)
 	// simpleInteger fits into 64 bits, whatever its digits.
 	simpleInteger = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
+	// simpleFloat has few enough digits that every way to read them ends at one value.
+	simpleFloat = regexp.MustCompile(`^(0|[1-9][0-9]{0,6})\.[0-9]{1,8}$`)
 	// words that are booleans, or not, depending on whom one asks.
 	disputed = map[string]bool{"y": true, "yes": true, "on": true, "n": true, "no": true, "off": true}
 )
@@ -118,6 +120,13 @@ func simpleScalar(n *yamlv3.Node) (any, bool) {
 	case c >= '0' && c <= '9' && simpleInteger.MatchString(n.Value):
 		i, err := strconv.ParseInt(n.Value, 10, 64)
 		return i, err == nil
+	case c >= '0' && c <= '9' && simpleFloat.MatchString(n.Value):
+		f, err := strconv.ParseFloat(n.Value, 64)
+		if err != nil {
+			return nil, false
+		}
+		v, err := jsonFloat(f)
+		return v, err == nil
 	case c >= '0' && c <= '9', c == '-':
 		return n.Value, otherText.MatchString(n.Value)
 	case c == '+', c == '.', c == '<', c == '=':

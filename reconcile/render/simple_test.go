@@ -13,7 +13,7 @@ import (
 // simpleScalars are plain scalars at the borders of every rule.
 var simpleScalars = []string{
 	"a", "web", "y", "Y", "yes", "Yes", "n", "No", "on", "OFF", "off", "true", "TRUE", "tRue", "false", "null", "Null", "~", "~a", "nul", "yes sir",
-	"0", "7", "10", "007", "08", "0x1F", "0o17", "0b11", "1_000", "-1", "+1", "--1", "-a", "--flag=1_0", "--flag=x", "-1a", "-", "--", "---a", "-.5", "-.inf", ".inf",
+	"0", "7", "10", "007", "08", "0x1F", "0o17", "0b11", "1_000", "-1", "+1", "--1", "-a", "--flag=1_0", "--flag=x", "-f=$(A_B)", "--a-b=_1", "-a_b=c", "1.50", "12.0", "1234567.12345678", "12345678.1", "1.0.0", "00.5", "-1.5", "-1a", "-", "--", "---a", "-.5", "-.inf", ".inf",
 	".nan", ".5", "5.", "5.5", "1e3", "1E3", "1e", "12e03x", "1.2.3", "1.2.3.4", "10.0.0.0/8", "1.2.3-x", "100m", "64Mi", "50%", "1d", "0m", "1f", "1F", "0x", "1a_b",
 	"999999999999999999", "9999999999999999999", "18446744073709551616", "2001-01-01", "2001-01-01T00:00:00Z", "12:30:45", "190:20:30", "<<", "=", "<", "a b", "a: b", "a #b", "é",
 	"'it''s'", `"a\tb"`, `"\u263a"`, "'01'", "[]", "{}", "[a, 1]", "{a: b}", "*a", "&a b", "!!str 1", "! 1", "!x y", "|\n  text\n  more\n", ">\n  a\n  b\n", "|-\n  a\n", "|+\n  a\n\n", "|2\n    a\n",
@@ -101,7 +101,7 @@ func TestNotSimple(t *testing.T) {
 		"k: 1_000":             "a number in YAML 1.1 only",
 		"k: 2001-01-01":        "a date, perhaps",
 		"k: 190:20:30":         "a number to base 60, perhaps",
-		"k: 1.5":               "a float, of which there are many spellings",
+		"k: 1.5e3":             "a float, of which there are many spellings",
 		"<<: {a: b}":           "a merge",
 		"k: &a b":              "an anchor",
 		"k: !!str 1":           "a tag",
@@ -224,7 +224,7 @@ func (w *yamlWriter) value(indent, depth int, inline bool) {
 }
 
 func (w *yamlWriter) scalar() string {
-	return []string{"a", "web-1", "true", "null", "7", "100m", "--flag=x", "'q # q'", `"d: d"`, "[a, b]", "{a: 1}", "a#b", "b", "", "x y", "10.0.0.1"}[w.IntN(16)]
+	return []string{"a", "web-1", "true", "null", "7", "100m", "--flag=x", "-f=$(A_B)", "--a-b=_1", "-a_b=c", "1.50", "12.0", "1234567.12345678", "12345678.1", "1.0.0", "00.5", "-1.5", "'q # q'", `"d: d"`, "[a, b]", "{a: 1}", "a#b", "b", "", "x y", "10.0.0.1"}[w.IntN(16)]
 }
 
 func (w *yamlWriter) comment() string {
