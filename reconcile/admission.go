@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
@@ -24,6 +25,8 @@ type AdmissionRules struct {
 	// Client reads our own kinds from the cache, Direct ConfigMaps without one.
 	Client client.Reader
 	Direct client.Reader
+	// Rules holds the rules of PolicySets that come from elsewhere.
+	Rules *RuleStore
 	// SystemNamespace is gitgate's own.
 	SystemNamespace string
 	// Build takes the PolicySets that judge at admission and all TrustPolicies.
@@ -41,6 +44,8 @@ func (a *AdmissionRules) SetupWithManager(mgr ctrl.Manager) error {
 		Named("admissionrules").
 		Watches(&v1alpha1.PolicySet{}, one, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.TrustPolicy{}, one, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.TypedChannel(a.Rules.Changes(), handler.TypedEnqueueRequestsFromMapFunc(
+			func(context.Context, *v1alpha1.PolicySet) []reconcile.Request { return []reconcile.Request{{}} }))).
 		WithOptions(controller.Options{NeedLeaderElection: &all}).
 		Complete(a)
 }
@@ -56,7 +61,7 @@ func (a *AdmissionRules) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Re
 	if err := a.Client.List(ctx, &trusts); err != nil {
 		return ctrl.Result{}, err
 	}
-	r := resolver{direct: a.Direct, system: a.SystemNamespace}
+	r := resolver{direct: a.Direct, system: a.SystemNamespace, rules: a.Rules}
 	var in []PolicyInput
 	var bad []error
 	again := ctrl.Result{}
@@ -68,6 +73,9 @@ func (a *AdmissionRules) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Re
 		if err := r.policyModules(ctx, &p); err != nil {
 			bad = append(bad, fmt.Errorf("PolicySet %s: %w", s.Name, err))
 			p.Modules = map[string]string{"unreadable.rego": err.Error(), "unreadable.yaml": err.Error()} // no format takes them
+		}
+		if err := r.remoteRules(ctx, &p, nil); err != nil {
+			bad = append(bad, fmt.Errorf("PolicySet %s: %w", s.Name, err)) // and the former rules stay until it can be told
 		}
 		if s.Spec.Source.ConfigMapRef != nil {
 			again.RequeueAfter = modulesInterval // ConfigMaps are not watched

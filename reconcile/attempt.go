@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-logr/logr"
@@ -29,7 +28,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 		a.session.applied, a.session.resumed = plumbing.ZeroHash, "" // checked again in full on resume
 		return outcome{ready: metav1.ConditionUnknown, reason: v1alpha1.ReasonSuspended, message: "suspended: nothing is fetched, applied or corrected"}
 	}
-	resolver := resolver{cached: a.Client, direct: a.Direct, system: a.SystemNamespace}
+	resolver := resolver{cached: a.Client, direct: a.Direct, system: a.SystemNamespace, rules: a.Rules}
 	in, fingerprint, err := resolver.resolve(ctx, a.sync)
 	if err != nil {
 		return specOutcome(err)
@@ -99,23 +98,13 @@ func (a *attempt) fetch(ctx context.Context) (*source.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.sync.TimeoutOrDefault())
 	defer cancel()
 	s, spec := a.session, a.sync.Spec
-	r := resolver{direct: a.Direct, versions: []string{spec.URL, spec.Ref.Branch, a.sync.TimeoutOrDefault().String()}}
-	var credentials map[string][]byte
-	if spec.SecretRef != nil {
-		var err error
-		if credentials, err = r.secret(ctx, "spec.secretRef", a.sync.Namespace, spec.SecretRef.Name); err != nil {
-			return nil, err
-		}
+	at := location{
+		url: spec.URL, branch: spec.Ref.Branch, timeout: a.sync.TimeoutOrDefault(),
+		field: "spec.secretRef", namespace: a.sync.Namespace, secret: spec.SecretRef,
 	}
-	if access := strings.Join(r.versions, "\n"); s.repo == nil || s.access != access {
-		repo, err := a.Sources.open(spec.URL, spec.Ref.Branch, credentials, a.sync.TimeoutOrDefault())
-		if err != nil {
-			return nil, specErrorf(verdict.SourceUnavailable, "%v", err)
-		}
-		if s.repo != nil {
-			s.repo.Close()
-		}
-		s.repo, s.access = repo, access
+	var err error
+	if s.repo, s.access, err = a.Sources.reopen(ctx, a.Direct, at, s.repo, s.access); err != nil {
+		return nil, err
 	}
 	return s.repo.Fetch(ctx)
 }
@@ -204,29 +193,39 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 // but refuse more.
 func (a *attempt) request(got *source.Result, revision string) (gate.Request, error) {
 	s := a.session
-	req := gate.Request{Revision: revision, Previous: s.declared, Commit: commit.Request{Head: got.Head, Objects: got.Objects}}
-	for _, tag := range got.Tags {
-		req.Commit.Tags = append(req.Commit.Tags, tag.Object)
-	}
+	req := gate.Request{Revision: revision, Previous: s.declared}
 	if inv := a.sync.Status.Inventory; inv != nil {
 		req.Inventory = len(inv.Entries)
 	}
-	applied, err := s.repo.Applied(s.owner.String())
+	var err error
+	if req.Commit, err = commitRange(s.repo, s.owner.String(), got, a.sync.Status.LastAppliedRevision); err != nil {
+		return req, err
+	}
+	if s.declared == nil && len(req.Commit.Base) > 0 {
+		// Without it rules would take every object for a new one.
+		if req.PreviousTree, err = commit.Unverified(got.Objects, req.Commit.Base[0]); err != nil {
+			return req, fmt.Errorf("the applied commit cannot be read: %w", err)
+		}
+	}
+	return req, nil
+}
+
+// commitRange is what to verify of a head: the commits since the one that an owner
+// had in force, by the record beside the clone. Where that is lost it has to descend
+// from what the status tells.
+func commitRange(repo *source.Repository, owner string, got *source.Result, told string) (commit.Request, error) {
+	req := commit.Request{Head: got.Head, Objects: got.Objects}
+	for _, tag := range got.Tags {
+		req.Tags = append(req.Tags, tag.Object)
+	}
+	applied, err := repo.Applied(owner)
 	if err != nil {
 		return req, err
 	}
-	if applied.IsZero() {
-		if h := RevisionHash(a.sync.Status.LastAppliedRevision); !h.IsZero() {
-			req.Commit.Ancestors = []plumbing.Hash{h}
-		}
-		return req, nil
-	}
-	req.Commit.Base = []plumbing.Hash{applied}
-	if s.declared == nil {
-		// Without it rules would take every object for a new one.
-		if req.PreviousTree, err = commit.Unverified(got.Objects, applied); err != nil {
-			return req, fmt.Errorf("the applied commit cannot be read: %w", err)
-		}
+	if !applied.IsZero() {
+		req.Base = []plumbing.Hash{applied}
+	} else if h := RevisionHash(told); !h.IsZero() {
+		req.Ancestors = []plumbing.Hash{h}
 	}
 	return req, nil
 }

@@ -84,6 +84,28 @@ type HeldChange struct {
 	Patch map[string]any `json:"patch,omitempty"`
 }
 
+// A RuleDecision is one line of the log: rules of a PolicySet that came into force or
+// went out of it, or a version that was refused.
+type RuleDecision struct {
+	Time      time.Time `json:"time"`
+	Door      string    `json:"door"`
+	PolicySet string    `json:"policySet"`
+	// URL is where the rules come from.
+	URL string `json:"url"`
+	// Former was in force before, and Revision is now, with the Digest of its files;
+	// empty for none.
+	Former   string `json:"former,omitempty"`
+	Revision string `json:"revision,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	// Newest is the newest version, and Refused why it is not in force.
+	Newest  string         `json:"newest,omitempty"`
+	Refused verdict.Reason `json:"refused,omitempty"`
+	Message string         `json:"message,omitempty"`
+}
+
+// WriteRules appends what became of rules.
+func (l *DecisionLog) WriteRules(d RuleDecision) error { return l.append(d) }
+
 // Write appends a decision. An error means that it is not on record.
 func (l *DecisionLog) Write(d Decision) error { return l.append(d) }
 

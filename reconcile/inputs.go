@@ -36,6 +36,7 @@ type resolver struct {
 	direct   client.Reader // Secrets and ConfigMaps, which are not cached
 	system   string        // our own namespace
 	lenient  bool          // credentials may be missing
+	rules    RuleSource    // rules of PolicySets from elsewhere; nil knows none
 	versions []string
 }
 
@@ -43,8 +44,11 @@ type resolver struct {
 // a check outside of the cluster. reader holds the objects; system is gitgate's own
 // namespace. Credentials that only the cluster has (decryption keys and pull
 // secrets) may be missing. An [*InputError] is the fault of one of the objects.
-func Resolve(ctx context.Context, reader client.Reader, system string, sync *v1alpha1.GitSync) (Inputs, error) {
-	r := resolver{cached: reader, direct: reader, system: system, lenient: true}
+//
+// rules are those of PolicySets that come from elsewhere. A set whose rules cannot be
+// had says so in [PolicyInput.Withheld]; without rules, all such sets do.
+func Resolve(ctx context.Context, reader client.Reader, system string, sync *v1alpha1.GitSync, rules RuleSource) (Inputs, error) {
+	r := resolver{cached: reader, direct: reader, system: system, lenient: true, rules: rules}
 	in, _, err := r.resolve(ctx, sync)
 	if s, ok := asSpecError(err); ok {
 		return in, &InputError{Reason: s.reason, Err: s}
@@ -120,25 +124,41 @@ func (r *resolver) scope(in *Inputs) error {
 
 func (r *resolver) trust(ctx context.Context, in *Inputs) error {
 	name := in.Sync.Spec.Trust.Name
-	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, in.Trust); err != nil {
-		return notFound(err, verdict.RepositoryNotTrusted, "spec.trust: TrustPolicy %q", name)
+	if err := r.trustPolicy(ctx, in, "spec.trust", name); err != nil {
+		return err
 	}
-	r.note("TrustPolicy", in.Trust, fmt.Sprint(in.Trust.Generation))
-	spec := in.Trust.Spec
-	if !slices.Contains(spec.Namespaces, in.Sync.Namespace) {
+	if !slices.Contains(in.Trust.Spec.Namespaces, in.Sync.Namespace) {
 		return specErrorf(verdict.RepositoryNotTrusted, "TrustPolicy %s does not list the namespace %s in spec.namespaces", name, in.Sync.Namespace)
 	}
-	url, err := source.Canonical(in.Sync.Spec.URL)
-	if err != nil {
-		return specErrorf(verdict.RepositoryNotTrusted, "spec.url: %v", err)
+	if err := r.trusted(ctx, in, "spec", in.Sync.Spec.URL, in.Sync.Spec.Ref.Branch); err != nil {
+		return err
 	}
+	return r.pullSecrets(ctx, in)
+}
+
+func (r *resolver) trustPolicy(ctx context.Context, in *Inputs, field, name string) error {
+	in.Trust = &v1alpha1.TrustPolicy{}
+	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, in.Trust); err != nil {
+		return notFound(err, verdict.RepositoryNotTrusted, "%s: TrustPolicy %q", field, name)
+	}
+	r.note("TrustPolicy", in.Trust, fmt.Sprint(in.Trust.Generation))
+	return nil
+}
+
+// trusted finds what the TrustPolicy says of a branch, and reads the signers' keys.
+func (r *resolver) trusted(ctx context.Context, in *Inputs, field, rawURL, branch string) error {
+	url, err := source.Canonical(rawURL)
+	if err != nil {
+		return specErrorf(verdict.RepositoryNotTrusted, "%s.url: %v", field, err)
+	}
+	spec := in.Trust.Spec
 	i := slices.IndexFunc(spec.Repositories, func(t v1alpha1.TrustedRepository) bool {
 		canonical, err := source.Canonical(t.URL)
-		return err == nil && canonical == url && slices.Contains(t.Refs, in.Sync.Spec.Ref.Branch)
+		return err == nil && canonical == url && slices.Contains(t.Refs, branch)
 	})
 	if i < 0 {
 		return specErrorf(verdict.RepositoryNotTrusted, "TrustPolicy %s does not speak for branch %s of %s: add it to spec.repositories with the commit from which its history counts",
-			name, in.Sync.Spec.Ref.Branch, in.Sync.Spec.URL)
+			in.Trust.Name, branch, rawURL)
 	}
 	in.Repository = spec.Repositories[i]
 	for _, signer := range spec.Commits.Signers {
@@ -146,7 +166,7 @@ func (r *resolver) trust(ctx context.Context, in *Inputs) error {
 			return err
 		}
 	}
-	return r.pullSecrets(ctx, in)
+	return nil
 }
 
 func (r *resolver) signerKeys(ctx context.Context, in *Inputs, signer v1alpha1.CommitSigner) (err error) {
@@ -192,7 +212,7 @@ func (r *resolver) policies(ctx context.Context, in *Inputs) error {
 			continue
 		}
 		seen[ref.Name] = true
-		p, err := r.policy(ctx, ref.Name)
+		p, err := r.policy(ctx, ref.Name, in.Sync)
 		if err != nil {
 			return err
 		}
@@ -201,13 +221,53 @@ func (r *resolver) policies(ctx context.Context, in *Inputs) error {
 	return nil
 }
 
-func (r *resolver) policy(ctx context.Context, name string) (PolicyInput, error) {
+func (r *resolver) policy(ctx context.Context, name string, sync *v1alpha1.GitSync) (PolicyInput, error) {
 	p := PolicyInput{Set: &v1alpha1.PolicySet{}}
 	if err := r.cached.Get(ctx, types.NamespacedName{Name: name}, p.Set); err != nil {
 		return p, notFound(err, verdict.PolicyError, "policies: PolicySet %q", name)
 	}
 	r.note("PolicySet", p.Set, fmt.Sprint(p.Set.Generation))
-	return p, r.policyModules(ctx, &p)
+	if err := r.policyModules(ctx, &p); err != nil {
+		return p, err
+	}
+	if err := r.remoteRules(ctx, &p, sync); err != nil || p.Withheld == nil || r.lenient {
+		return p, err
+	}
+	return p, &specError{reason: verdict.PolicyError, msg: p.Withheld.Error()}
+}
+
+// remoteRules adds the rules that come from elsewhere, as they are in force for a
+// GitSync; nil for what no GitSync declares. Why there are none is told in Withheld;
+// an error says nothing about them.
+func (r *resolver) remoteRules(ctx context.Context, p *PolicyInput, sync *v1alpha1.GitSync) (err error) {
+	if !p.Set.Spec.Source.Remote() {
+		return nil
+	}
+	if r.rules == nil {
+		p.Withheld = fmt.Errorf("PolicySet %s: its rules come from %s, which is not asked here", p.Set.Name, p.Set.Spec.Source.RemoteURL())
+		return nil
+	}
+	if g := p.Set.Spec.Source.Git; g != nil && r.cached != nil {
+		var trust v1alpha1.TrustPolicy
+		switch err := r.cached.Get(ctx, types.NamespacedName{Name: g.Trust.Name}, &trust); {
+		case err == nil:
+			p.Trust = &trust
+			r.note("TrustPolicy", &trust, fmt.Sprint(trust.Generation))
+		case !apierrors.IsNotFound(err):
+			return err
+		}
+	}
+	p.Remote, err = r.rules.Rules(ctx, p.Set, sync)
+	var withheld *WithheldError
+	switch {
+	case errors.As(err, &withheld):
+		p.Remote, p.Withheld = nil, err
+	case err != nil:
+		return err
+	default:
+		r.note("rules of PolicySet", p.Set, p.Remote.Digest)
+	}
+	return nil
 }
 
 func (r *resolver) policyModules(ctx context.Context, p *PolicyInput) (err error) {

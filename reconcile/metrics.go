@@ -20,6 +20,7 @@ type Metrics struct {
 	objects    *prometheus.GaugeVec
 	drifts     *prometheus.CounterVec
 	correction prometheus.Histogram
+	rules      *RuleMetrics
 }
 
 // NewMetrics registers the metrics.
@@ -55,6 +56,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "gitgate_drift_correction_seconds", Help: "Time from seeing a drift to its correction.", Buckets: seconds,
 		}),
 	}
+	m.rules = NewRuleMetrics(r)
 	r.MustRegister(m.ready, m.suspended, m.verdicts, m.findings, m.stages, m.reconciles, m.objects, m.drifts, m.correction)
 	return m
 }

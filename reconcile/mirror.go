@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
@@ -33,6 +34,8 @@ type MirrorConfig struct {
 	Applier *apply.Applier
 	Gates   GateBuilder
 	Sources *Sources
+	// Rules holds the rules of PolicySets that come from elsewhere.
+	Rules *RuleStore
 	// DryRunner is who makes the dry runs: an account that can do nothing else.
 	DryRunner apply.Identity
 	// Sink takes what was verified.
@@ -114,7 +117,7 @@ func NewMirror(c MirrorConfig) *Mirror {
 	return &Mirror{
 		MirrorConfig: c,
 		steps: New(Config{
-			Client: c.Client, Direct: c.Direct, Applier: c.Applier, Gates: c.Gates, Sources: c.Sources,
+			Client: c.Client, Direct: c.Direct, Applier: c.Applier, Gates: c.Gates, Sources: c.Sources, Rules: c.Rules,
 			SystemNamespace: c.SystemNamespace,
 		}),
 		sessions: map[types.NamespacedName]*mirrorSession{}, started: time.Now(),
@@ -136,6 +139,7 @@ func (m *Mirror) SetupWithManager(mgr ctrl.Manager) error {
 		))).
 		Watches(&v1alpha1.TrustPolicy{}, m.steps.enqueue(trusts), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PolicySet{}, m.steps.enqueue(everyone), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.TypedChannel(m.Rules.Changes(), m.steps.rulesChanged())).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 4, NeedLeaderElection: &all}).
 		Complete(m)
 }

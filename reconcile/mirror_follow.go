@@ -81,7 +81,7 @@ type errDenied struct{ v verdict.Verdict }
 func (e errDenied) Error() string { return e.v.Summary() }
 
 func (f *follow) run(ctx context.Context) error {
-	resolver := resolver{cached: f.Mirror.Client, direct: f.Mirror.Direct, system: f.Mirror.SystemNamespace}
+	resolver := resolver{cached: f.Mirror.Client, direct: f.Mirror.Direct, system: f.Mirror.SystemNamespace, rules: f.Mirror.Rules}
 	in, fingerprint, err := resolver.resolve(ctx, f.sync)
 	if err != nil {
 		return err

@@ -36,6 +36,8 @@ type Config struct {
 	Gates GateBuilder
 	// Sources opens repositories.
 	Sources *Sources
+	// Rules holds the rules of PolicySets that come from elsewhere.
+	Rules *RuleStore
 	// Recorder records events.
 	Recorder events.EventRecorder
 	// Metrics count.

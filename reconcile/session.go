@@ -135,12 +135,17 @@ func (s *session) setLive(l *liveRelease) {
 	s.live = l
 }
 
-// backoff is how long to wait after the failures in a row: retry, doubled each
-// time, up to interval or a minute, whichever is longer.
+// backoff is how long to wait after the failures in a row.
 func (s *session) backoff(retry, interval time.Duration) time.Duration {
+	return backoff(s.failures, retry, interval)
+}
+
+// backoff is how long to wait after failures in a row: retry, doubled each time, up
+// to interval or a minute, whichever is longer.
+func backoff(failures int, retry, interval time.Duration) time.Duration {
 	most := max(interval, time.Minute)
 	d := retry
-	for range s.failures - 1 {
+	for range failures - 1 {
 		if d *= 2; d >= most {
 			return most
 		}

@@ -45,12 +45,21 @@ func (r *Reconciler) setupGitSyncs(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.GitSync{}, r.enqueue(dependsOn), builder.WithPredicates(readyPredicate())).
 		Watches(&v1alpha1.TrustPolicy{}, r.enqueue(trusts), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.PolicySet{}, r.enqueue(everyone), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.TypedChannel(r.Rules.Changes(), r.rulesChanged())).
 		WatchesRawSource(source.TypedChannel(r.wake, handler.TypedEnqueueRequestsFromMapFunc(
 			func(_ context.Context, s *v1alpha1.GitSync) []reconcile.Request {
 				return []reconcile.Request{{NamespacedName: client.ObjectKeyFromObject(s)}}
 			}))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Concurrency}).
 		Complete(r)
+}
+
+// rulesChanged asks for an attempt at every GitSync: those whose rules are the same as
+// before have nothing to do.
+func (r *Reconciler) rulesChanged() handler.TypedEventHandler[*v1alpha1.PolicySet, reconcile.Request] {
+	return handler.TypedEnqueueRequestsFromMapFunc(func(ctx context.Context, set *v1alpha1.PolicySet) []reconcile.Request {
+		return r.referring(ctx, set, everyone)
+	})
 }
 
 // updates passes those updates of GitSyncs that are of interest, and no other event.
@@ -84,18 +93,22 @@ func readyPredicate() predicate.Predicate {
 // enqueue asks for an attempt at every GitSync that refers to a changed object.
 func (r *Reconciler) enqueue(refers func(sync *v1alpha1.GitSync, changed client.Object) bool) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, changed client.Object) []reconcile.Request {
-		var all v1alpha1.GitSyncList
-		if err := r.Client.List(ctx, &all); err != nil {
-			return nil // the cache is gone, and so are we
-		}
-		var out []reconcile.Request
-		for _, s := range all.Items {
-			if refers(&s, changed) {
-				out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: s.Namespace, Name: s.Name}})
-			}
-		}
-		return out
+		return r.referring(ctx, changed, refers)
 	})
+}
+
+func (r *Reconciler) referring(ctx context.Context, changed client.Object, refers func(sync *v1alpha1.GitSync, changed client.Object) bool) []reconcile.Request {
+	var all v1alpha1.GitSyncList
+	if err := r.Client.List(ctx, &all); err != nil {
+		return nil // the cache is gone, and so are we
+	}
+	var out []reconcile.Request
+	for _, s := range all.Items {
+		if refers(&s, changed) {
+			out = append(out, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: s.Namespace, Name: s.Name}})
+		}
+	}
+	return out
 }
 
 // dependsOn holds for a GitSync that waits for the changed one.

@@ -12,19 +12,29 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
 
-// listed answers List with GitSyncs of these URLs, or fails.
+// listed answers List with GitSyncs, or PolicySets, of these URLs, or fails.
 type listed struct {
 	client.Reader
-	urls []string
-	err  error
+	urls  []string
+	rules []string
+	err   error
 }
 
 func (l listed) List(_ context.Context, into client.ObjectList, _ ...client.ListOption) error {
-	for _, url := range l.urls {
-		sync := v1alpha1.GitSync{}
-		sync.Spec.URL, sync.Spec.Suspend = url, true
-		all := into.(*v1alpha1.GitSyncList)
-		all.Items = append(all.Items, sync)
+	switch all := into.(type) {
+	case *v1alpha1.GitSyncList:
+		for _, url := range l.urls {
+			sync := v1alpha1.GitSync{}
+			sync.Spec.URL, sync.Spec.Suspend = url, true
+			all.Items = append(all.Items, sync)
+		}
+	case *v1alpha1.PolicySetList:
+		all.Items = append(all.Items, v1alpha1.PolicySet{}) // that has its rules from nowhere else
+		for _, url := range l.rules {
+			set := v1alpha1.PolicySet{}
+			set.Spec.Source.Git = &v1alpha1.GitPolicySource{URL: url}
+			all.Items = append(all.Items, set)
+		}
 	}
 	return l.err
 }
@@ -41,6 +51,7 @@ func TestSourcesPrune(t *testing.T) {
 		removed bool
 	}{
 		"Referred": {"A suspended GitSync goes on from its clone.", listed{urls: []string{url}}, 48 * time.Hour, false},
+		"Rules":    {"A PolicySet has its rules from it.", listed{rules: []string{url}}, 48 * time.Hour, false},
 		"Unused":   {"Nobody uses it.", listed{urls: []string{url + "2"}}, 24 * time.Hour, true},
 		"Early":    {"Somebody may come back.", listed{}, 23 * time.Hour, false},
 		"Unknown":  {"The API server is away.", listed{err: errors.New("away")}, 48 * time.Hour, false},

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -35,6 +36,43 @@ type PolicyInput struct {
 	Set *v1alpha1.PolicySet
 	// Modules are the files of its ConfigMap by name.
 	Modules map[string]string
+	// Trust judges where Remote comes from, if that is Git; nil while there is none.
+	Trust *v1alpha1.TrustPolicy
+	// Remote are the rules in force that it has from elsewhere.
+	Remote *RemoteRules
+	// Withheld is why there is no Remote although there should be. No former version
+	// may stand in for it.
+	Withheld error
+}
+
+// RemoteRules are a verified version of the files of a remote source.
+type RemoteRules struct {
+	// URL is where they come from, and Revision what they are called there.
+	URL, Revision string
+	// Digest is that of the files, as sha256:<hex>.
+	Digest string
+	// Files by their slash-separated path below the source.
+	Files map[string]string
+}
+
+// A RuleSource knows which rules from elsewhere are in force. It asks no remote.
+type RuleSource interface {
+	// Rules returns the rules of a set by which a GitSync is judged, or for nil what no
+	// GitSync declares. It fails with a [*WithheldError] where none are in force; any
+	// other error says nothing about them.
+	Rules(ctx context.Context, set *v1alpha1.PolicySet, sync *v1alpha1.GitSync) (*RemoteRules, error)
+}
+
+// A WithheldError says why a set has no rules in force.
+type WithheldError struct {
+	Set    string
+	Reason verdict.Reason
+	// Message is one line: why, and what to do.
+	Message string
+}
+
+func (e *WithheldError) Error() string {
+	return fmt.Sprintf("PolicySet %s: no version of its rules is in force: %s", e.Set, e.Message)
 }
 
 // A GateBuilder makes gates from their inputs. Only the command knows the
@@ -43,6 +81,9 @@ type GateBuilder interface {
 	// Gate fails when an input is wrong, with an [*InputError] that says which and
 	// where. It never holds a secret.
 	Gate(ctx context.Context, in Inputs, cluster gate.DryRunner) (*gate.Gate, error)
+	// Commits makes the first stage alone. Of the inputs only the TrustPolicy, the
+	// repository and the keys count. It fails as Gate does.
+	Commits(in Inputs) (gate.CommitVerifier, error)
 	// CheckPolicy fails when the rules of a PolicySet do not compile.
 	CheckPolicy(ctx context.Context, in PolicyInput) error
 }

@@ -207,7 +207,7 @@ type checker struct {
 // check judges the repository for one GitSync.
 func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checked) error {
 	name := sync.Namespace + "/" + sync.Name
-	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync)
+	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync, nil)
 	if err != nil {
 		return reasoned(err)
 	}

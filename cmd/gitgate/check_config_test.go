@@ -211,7 +211,7 @@ func FuzzConfiguration(f *testing.F) {
 		}
 		for _, s := range c.gitSyncs() {
 			// Whatever it refers to is not there or does not fit: that is an error, too.
-			if _, err := reconcile.Resolve(t.Context(), c, "gitgate-system", s); err == nil && s.Spec.Trust.Name == "" {
+			if _, err := reconcile.Resolve(t.Context(), c, "gitgate-system", s, nil); err == nil && s.Spec.Trust.Name == "" {
 				t.Errorf("a GitSync without trust resolves: %+v", s)
 			}
 		}

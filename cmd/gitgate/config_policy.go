@@ -43,6 +43,9 @@ func policySet(in reconcile.PolicyInput) (policy.Set, error) {
 	if err := addFiles(&set, spec.Source.Inline, in.Modules); err != nil {
 		return set, fmt.Errorf("PolicySet %s: %w", in.Set.Name, err)
 	}
+	if err := addRemote(&set, in); err != nil {
+		return set, fmt.Errorf("PolicySet %s: %w", in.Set.Name, err)
+	}
 	if spec.Parameters != nil {
 		if err := json.Unmarshal(spec.Parameters.Raw, &set.Parameters); err != nil {
 			return set, fmt.Errorf("PolicySet %s: spec.parameters must be an object", in.Set.Name)
@@ -85,6 +88,45 @@ func addFiles(set *policy.Set, inline, configMap map[string]string) error {
 		if _, err := set.AddFile("configmap", name, configMap[name]); err != nil {
 			return fmt.Errorf("spec.source.configMapRef: %w", err)
 		}
+	}
+	return nil
+}
+
+// addRemote adds the files of a remote source, as those of a directory are read.
+// Without them there is no set: it would be weaker than it was meant to be.
+func addRemote(set *policy.Set, in reconcile.PolicyInput) error {
+	source := in.Set.Spec.Source
+	if in.Remote == nil {
+		if source.Remote() {
+			return fmt.Errorf("its rules from %s are not known", source.RemoteURL())
+		}
+		return nil
+	}
+	kind := "git"
+	if source.OCI != nil {
+		kind = "oci"
+	}
+	read, err := policy.ReadSetAs(set.Format, in.Set.Name, remoteFiles(in.Remote.Files), ".")
+	if err != nil {
+		return err
+	}
+	for file, module := range read.Modules {
+		set.Modules[kind+"/"+file] = module
+	}
+	for file, manifest := range read.Manifests {
+		if set.Manifests == nil {
+			set.Manifests = map[string]string{}
+		}
+		set.Manifests[kind+"/"+file] = manifest
+	}
+	for key, value := range read.Data {
+		if _, taken := set.Data[key]; taken {
+			return fmt.Errorf("spec.source.%s: data at %q has a value already", kind, key)
+		}
+		if set.Data == nil {
+			set.Data = map[string]any{}
+		}
+		set.Data[key] = value
 	}
 	return nil
 }

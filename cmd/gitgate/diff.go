@@ -135,7 +135,7 @@ func (o *diffOptions) run(ctx context.Context, stdout, stderr io.Writer) error {
 
 // ofSync compares for one GitSync: base and head, or the cluster and head.
 func (o *diffOptions) ofSync(ctx context.Context, repo *gitRepository, config client.Reader, sync *v1alpha1.GitSync, live *liveCluster, cache *render.Cache) ([]pair, []verdict.Finding, error) {
-	in, err := reconcile.Resolve(ctx, config, o.namespace, sync)
+	in, err := reconcile.Resolve(ctx, config, o.namespace, sync, nil)
 	if err != nil {
 		return nil, nil, reasoned(err)
 	}

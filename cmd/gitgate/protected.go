@@ -8,6 +8,18 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
 
+// signerObjects names the objects that hold keys of signers.
+func signerObjects(trust *v1alpha1.TrustPolicy, add func(kind, name string)) {
+	for _, s := range trust.Spec.Commits.Signers {
+		if s.OpenPGP != nil && s.OpenPGP.SecretRef != nil {
+			add("Secret", s.OpenPGP.SecretRef.Name)
+		}
+		if s.OpenPGP != nil && s.OpenPGP.ConfigMapRef != nil {
+			add("ConfigMap", s.OpenPGP.ConfigMapRef.Name)
+		}
+	}
+}
+
 // protected lists what judges the revisions of a GitSync, which they must not
 // touch. system is gitgate's own namespace.
 func protected(in reconcile.Inputs, system string) []gate.Protected {
@@ -25,15 +37,21 @@ func protected(in reconcile.Inputs, system string) []gate.Protected {
 		if ref := p.Set.Spec.Source.ConfigMapRef; ref != nil {
 			add("", "ConfigMap", system, ref.Name, fmt.Sprintf("the rules of the PolicySet %s that judges it", p.Set.Name))
 		}
-	}
-	for _, s := range trust.Spec.Commits.Signers {
-		if s.OpenPGP != nil && s.OpenPGP.SecretRef != nil {
-			add("", "Secret", system, s.OpenPGP.SecretRef.Name, "the keys of its signers")
+		whose := "the source of the PolicySet " + p.Set.Name + " that judges it"
+		if g := p.Set.Spec.Source.Git; g != nil {
+			add(ours, "TrustPolicy", "", g.Trust.Name, "the TrustPolicy of "+whose)
+			if g.SecretRef != nil {
+				add("", "Secret", system, g.SecretRef.Name, "the credentials for "+whose)
+			}
 		}
-		if s.OpenPGP != nil && s.OpenPGP.ConfigMapRef != nil {
-			add("", "ConfigMap", system, s.OpenPGP.ConfigMapRef.Name, "the keys of its signers")
+		if o := p.Set.Spec.Source.OCI; o != nil && o.SecretRef != nil {
+			add("", "Secret", system, o.SecretRef.Name, "the credentials for "+whose)
+		}
+		if p.Trust != nil {
+			signerObjects(p.Trust, func(kind, name string) { add("", kind, system, name, "the keys of the signers of "+whose) })
 		}
 	}
+	signerObjects(trust, func(kind, name string) { add("", kind, system, name, "the keys of its signers") })
 	for _, s := range trust.Spec.Images.PullSecrets {
 		add("", "Secret", system, s.Name, "the credentials with which its images are verified")
 	}

@@ -25,7 +25,12 @@ func TestProtected(t *testing.T) {
 	trust.Spec.Images.PullSecrets = []v1alpha1.LocalReference{{Name: "pull"}}
 	set := &v1alpha1.PolicySet{ObjectMeta: metav1.ObjectMeta{Name: "base"}}
 	set.Spec.Source.ConfigMapRef = ref("rules")
-	in := reconcile.Inputs{Sync: sync, Trust: trust, Policies: []reconcile.PolicyInput{{Set: set}}}
+	set.Spec.Source.Git = &v1alpha1.GitPolicySource{Trust: *ref("lawyers"), SecretRef: ref("rules-auth")}
+	lawyers := &v1alpha1.TrustPolicy{ObjectMeta: metav1.ObjectMeta{Name: "lawyers"}}
+	lawyers.Spec.Commits.Signers = []v1alpha1.CommitSigner{{Name: "c", OpenPGP: &v1alpha1.KeySource{ConfigMapRef: ref("carol")}}}
+	bundled := &v1alpha1.PolicySet{ObjectMeta: metav1.ObjectMeta{Name: "bundled"}}
+	bundled.Spec.Source.OCI = &v1alpha1.OCIPolicySource{SecretRef: ref("registry-auth")}
+	in := reconcile.Inputs{Sync: sync, Trust: trust, Policies: []reconcile.PolicyInput{{Set: set, Trust: lawyers}, {Set: bundled}}}
 
 	named := []gate.Protected{
 		{Group: "gitgate.dev", Kind: "GitSync", Namespace: "shop", Name: "web"},
@@ -35,6 +40,10 @@ func TestProtected(t *testing.T) {
 		{Kind: "Secret", Namespace: "system", Name: "alice"},
 		{Kind: "ConfigMap", Namespace: "system", Name: "bob"},
 		{Kind: "Secret", Namespace: "system", Name: "pull"},
+		{Group: "gitgate.dev", Kind: "TrustPolicy", Name: "lawyers"},
+		{Kind: "Secret", Namespace: "system", Name: "rules-auth"},
+		{Kind: "ConfigMap", Namespace: "system", Name: "carol"},
+		{Kind: "Secret", Namespace: "system", Name: "registry-auth"},
 		{Kind: "Secret", Namespace: "shop", Name: "git-auth"},
 		{Kind: "Secret", Namespace: "shop", Name: "sops-keys"},
 	}

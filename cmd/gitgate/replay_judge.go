@@ -98,7 +98,7 @@ func (p *replayer) revision(ctx context.Context, d *loggedDecision, item *replay
 		item.Why = why
 		return nil
 	}
-	in, err := reconcile.Resolve(ctx, p.config, p.system, sync)
+	in, err := reconcile.Resolve(ctx, p.config, p.system, sync, nil)
 	if err != nil {
 		return fmt.Errorf("GitSync %s: %w", d.GitSync, reasoned(err))
 	}

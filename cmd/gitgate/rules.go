@@ -34,6 +34,10 @@ func (g *gates) engine(ctx context.Context, in []reconcile.PolicyInput) (*policy
 	var sets []*policy.Compiled
 	var bad []error
 	for _, p := range in {
+		if p.Withheld != nil { // what was in force is not to be any more
+			bad = append(bad, p.Withheld)
+			continue
+		}
 		set, err := g.compiled.get(ctx, p)
 		if err = g.lastVersion(p, &set, err); err != nil {
 			bad = append(bad, err)

@@ -208,12 +208,13 @@ func (o *serveOptions) setup(ctx context.Context, mgr ctrl.Manager, config *rest
 	if err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
+	builder := &gates{
+		renders: render.NewCache(renderCacheBytes), scope: applier.Scope, system: o.namespace, loopbackHTTP: o.loopbackHTTP,
+		lastGood: map[string]goodSet{},
+	}
 	reconciler = reconcile.New(reconcile.Config{
-		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Applier: applier, Sources: sources,
-		Gates: &gates{
-			renders: render.NewCache(renderCacheBytes), scope: applier.Scope, system: o.namespace, loopbackHTTP: o.loopbackHTTP,
-			lastGood: map[string]goodSet{},
-		},
+		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Applier: applier, Sources: sources, Gates: builder,
+		Rules:    o.ruleStore(mgr, builder, sources),
 		Recorder: mgr.GetEventRecorder("gitgate"), Metrics: reconcile.NewMetrics(metrics.Registry),
 		Decisions: decisions, SystemNamespace: o.namespace, Concurrency: o.concurrency,
 	})
@@ -224,6 +225,13 @@ func (o *serveOptions) setup(ctx context.Context, mgr ctrl.Manager, config *rest
 		return err
 	}
 	return mgr.AddReadyzCheck("cache", cacheSynced(mgr))
+}
+
+// ruleStore makes what holds the rules of PolicySets that come from elsewhere.
+func (o *serveOptions) ruleStore(mgr ctrl.Manager, builder *gates, sources *reconcile.Sources) *reconcile.RuleStore {
+	return reconcile.NewRuleStore(reconcile.RuleStoreConfig{
+		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Gates: builder, Sources: sources, SystemNamespace: o.namespace,
+	})
 }
 
 // dryRunIdentity is the zero identity for an empty name.

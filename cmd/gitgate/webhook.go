@@ -149,6 +149,7 @@ func (o *webhookOptions) setup(ctx context.Context, mgr ctrl.Manager, config *re
 		events: webhook.NewEvents(mgr.GetEventRecorder("gitgate-webhook"), o.namespace),
 	}
 	w.judge.images = w.images
+	w.rules = o.ruleStore(mgr, w.gates, sources)
 	w.sink = newLockSink(o.namespace, w.inventory, w.images, w.changed)
 	if w.book, err = newBook(ctx, mgr, config, o.namespace, w.grantUsed, w.grantChanged); err != nil {
 		return err

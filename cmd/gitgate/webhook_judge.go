@@ -209,23 +209,34 @@ func writeID(req *admissionv1.AdmissionRequest) string {
 }
 
 // repaired puts rules that refuse all that a set selects in the place of one that does
-// not compile and has no former version that did, as after a restart: it stops what it
-// was to judge and nothing else.
+// not compile and has no former version that did, as after a restart, or whose rules
+// from elsewhere are not trusted: it stops what it was to judge and nothing else.
 func (g *gates) repaired(ctx context.Context, sets []reconcile.PolicyInput) []reconcile.PolicyInput {
 	out := slices.Clone(sets)
 	for i, p := range out {
-		set, err := g.compiled.get(ctx, p)
-		if err == nil || g.lastVersion(p, &set, err) == nil {
+		says := "the rules of PolicySet " + p.Set.Name + " do not compile, and nothing that they select is let pass: see its status"
+		if p.Withheld != nil {
+			says = fmt.Sprintf("%v; nothing that it selects is let pass", p.Withheld)
+		} else if set, err := g.compiled.get(ctx, p); err == nil || g.lastVersion(p, &set, err) == nil {
 			continue
 		}
 		broken := p.Set.DeepCopy()
 		broken.UID, broken.Spec.Parameters = "", nil // not to be taken for a good version
 		broken.Spec.Format, broken.Spec.RegoVersion = "", ""
 		broken.Spec.Source = v1alpha1.PolicySource{Inline: map[string]string{"broken.rego": fmt.Sprintf(
-			"package broken\n\ndeny contains %q\n", "the rules of PolicySet "+p.Set.Name+" do not compile, and nothing that they select is let pass: see its status")}}
+			"package broken\n\ndeny contains %s\n", quoted(says))}}
 		out[i] = reconcile.PolicyInput{Set: broken}
 	}
 	return out
+}
+
+// quoted writes a text as Rego does, whatever is in it.
+func quoted(s string) string {
+	raw, err := json.Marshal(s)
+	if err != nil { // no string fails
+		return `"the rules are not in force"`
+	}
+	return string(raw)
 }
 
 // build makes the rules from what is in the cluster. The sets that do not compile

@@ -49,6 +49,7 @@ type webhookParts struct {
 	dryRunner apply.Identity
 	sources   *reconcile.Sources
 	gates     *gates
+	rules     *reconcile.RuleStore
 	inventory *lock.Inventory
 	images    *verifiedImages
 	judge     *admissionJudge
@@ -115,7 +116,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	}
 	mirror := w.mirror()
 	rules := &reconcile.AdmissionRules{
-		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), SystemNamespace: w.options.namespace,
+		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), Rules: w.rules, SystemNamespace: w.options.namespace,
 		Build: func(ctx context.Context, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
 			if err := w.judge.build(ctx, w.gates, sets, trusts); err != nil {
 				return err
@@ -123,7 +124,8 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 			return w.scanWith(ctx, sets)
 		},
 	}
-	if err := errors.Join(mirror.SetupWithManager(w.mgr), rules.SetupWithManager(w.mgr)); err != nil {
+	follower := &reconcile.RuleFollower{Client: w.mgr.GetClient(), Rules: w.rules, Metrics: reconcile.NewRuleMetrics(metrics.Registry)}
+	if err := errors.Join(mirror.SetupWithManager(w.mgr), rules.SetupWithManager(w.mgr), follower.SetupWithManager(w.mgr)); err != nil {
 		return err
 	}
 	for _, r := range []manager.Runnable{w.owners, server, w.registrar, mirror, rules, leader} {
@@ -144,7 +146,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 
 func (w *webhookParts) mirror() *reconcile.Mirror {
 	return reconcile.NewMirror(reconcile.MirrorConfig{
-		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), Applier: w.applier, Gates: w.gates, Sources: w.sources,
+		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), Applier: w.applier, Gates: w.gates, Sources: w.sources, Rules: w.rules,
 		DryRunner: w.dryRunner, Sink: w.sink, Replica: w.options.replicaName(), Reconciler: w.reconciler(),
 		SystemNamespace: w.options.namespace,
 	})

@@ -15,7 +15,6 @@ import (
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/render"
 	"gitgate.dev/gitgate/secrets"
-	"gitgate.dev/gitgate/verify/commit"
 	"gitgate.dev/gitgate/verify/image"
 )
 
@@ -47,18 +46,9 @@ type gates struct {
 
 // Gate implements [reconcile.GateBuilder]. Errors are of [reconcile.InputError].
 func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryRunner) (*gate.Gate, error) {
-	commits, err := commitConfig(in.Trust.Spec.Commits, in.Repository.Root, in.KeyObjects)
+	commitVerifier, honours, err := g.commits(in)
 	if err != nil {
-		return nil, unusable(verdict.TrustInvalid, err)
-	}
-	commits.Now = g.now
-	honours, err := exceptionTrust(&commits, in.Trust.Spec)
-	if err != nil {
-		return nil, unusable(verdict.TrustInvalid, err)
-	}
-	commitVerifier, err := commit.NewVerifier(commits)
-	if err != nil {
-		return nil, unusable(verdict.TrustInvalid, err)
+		return nil, err
 	}
 	images := imageConfig(in.Trust.Spec.Images)
 	images.LoopbackHTTP, images.CacheDir, images.RecallTags = g.loopbackHTTP, g.imageCache, g.recallTags

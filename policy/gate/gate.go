@@ -300,14 +300,7 @@ func (a *admission) verify(ctx context.Context) bool {
 			})
 		}
 	}
-	tree, report := a.gate.cfg.Commits.Verify(ctx, a.req.Commit)
-	findings := commitFindings(report)
-	if tree == nil && len(findings) == 0 {
-		findings = append(findings, verdict.Finding{
-			Reason: verdict.Internal, Severity: verdict.Undetermined,
-			Message: "the commit stage gave neither a tree nor a reason",
-		})
-	}
+	tree, findings := VerifyCommits(ctx, a.gate.cfg.Commits, a.req.Commit)
 	if a.end(findings...) && tree != nil {
 		a.tree, a.proven = tree, tree
 		return true

@@ -56,6 +56,9 @@ type Options struct {
 	Timeout time.Duration
 	// Limits bound what the remote may send. Zero means the defaults.
 	Limits Limits
+	// Offline never asks the remote, and needs no credentials: only what earlier
+	// fetches brought can be read, and [Repository.Fetch] fails.
+	Offline bool
 	// AllowInsecureLoopback accepts http:// URLs of loopback addresses, for
 	// tests and demonstrations.
 	AllowInsecureLoopback bool
@@ -75,6 +78,15 @@ type session interface {
 	fetch(ctx context.Context, wants, haves []plumbing.Hash) (io.Reader, error)
 	close()
 }
+
+// noRemote is the other side of a Repository that is offline.
+type noRemote struct{}
+
+func (noRemote) open(context.Context) (session, error) {
+	return nil, unavailable("the repository was opened offline")
+}
+
+func (noRemote) close() {}
 
 // A Repository is one user's access to a remote. It is safe for concurrent use.
 type Repository struct {
@@ -139,7 +151,7 @@ func (c *Cache) Repository(o Options) (*Repository, error) {
 	if o.Auth.origin != "" && o.Auth.origin != u.origin() {
 		return nil, invalidAuth("they were made for another host")
 	}
-	if u.SSH() && o.Auth.signer == nil {
+	if u.SSH() && o.Auth.signer == nil && !o.Offline {
 		return nil, invalidAuth("ssh needs a Secret with %q and %q", keyIdentity, keyKnownHosts)
 	}
 	r := &Repository{
@@ -147,7 +159,9 @@ func (c *Cache) Repository(o Options) (*Repository, error) {
 		timeout: cmp.Or(o.Timeout, DefaultTimeout),
 	}
 	r.clone, r.release = c.use(u.String())
-	if u.SSH() {
+	if o.Offline {
+		r.remote = noRemote{}
+	} else if u.SSH() {
 		r.remote = &sshRemote{peer: peer{limits}, url: u, auth: o.Auth}
 	} else {
 		r.remote = newHTTPRemote(u, o.Auth, limits)

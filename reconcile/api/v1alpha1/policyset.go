@@ -14,7 +14,9 @@ import (
 // +kubebuilder:printcolumn:name="Enforcement",type=string,JSONPath=`.spec.enforcement`
 // +kubebuilder:printcolumn:name="Library",type=string,JSONPath=`.spec.source.library`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.status.artifact.revision`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Newest",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].message`,priority=1
 type PolicySet struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -22,7 +24,8 @@ type PolicySet struct {
 	// Spec holds the rules.
 	// +required
 	Spec PolicySetSpec `json:"spec"`
-	// Status says whether the rules compile.
+	// Status says whether the rules compile, and which version of rules from
+	// elsewhere is in force. Nothing in it is trusted as input for a decision.
 	// +optional
 	Status PolicySetStatus `json:"status,omitempty"`
 }
@@ -53,8 +56,7 @@ type PolicySetSpec struct {
 	// +kubebuilder:default=Gitgate
 	// +optional
 	Format string `json:"format,omitempty"`
-	// RegoVersion is the dialect of inline and ConfigMap modules, v1 unless it says
-	// v0. Templates of Gatekeeper say theirs themselves.
+	// RegoVersion is the dialect of the modules, v1 unless it says v0. Templates of Gatekeeper say theirs themselves.
 	// +kubebuilder:validation:Enum=v0;v1
 	// +optional
 	RegoVersion string `json:"regoVersion,omitempty"`
@@ -81,30 +83,6 @@ type PolicySetSpec struct {
 	// Parameters are handed to the rules as input.parameters.
 	// +optional
 	Parameters *apiextensionsv1.JSON `json:"parameters,omitempty"`
-}
-
-// PolicySource says where rules come from. All that are given are used together.
-//
-// +kubebuilder:validation:XValidation:rule="has(self.library) || has(self.inline) || has(self.configMapRef)",message="must have at least one of library, inline and configMapRef"
-type PolicySource struct {
-	// Library names packs of the library that gitgate brings along.
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=32
-	// +listType=set
-	// +optional
-	Library []string `json:"library,omitempty"`
-	// Inline holds files by name. In the formats Gitgate and Conftest what ends in
-	// .rego is a module; data.json and data.yaml, and in the format Conftest every
-	// file that ends in .json, .yaml or .yml, are data. In the format Gatekeeper the
-	// files are YAML.
-	// +kubebuilder:validation:MinProperties=1
-	// +kubebuilder:validation:MaxProperties=64
-	// +optional
-	Inline map[string]string `json:"inline,omitempty"`
-	// ConfigMapRef names a ConfigMap in gitgate's own namespace. Its entries are
-	// files, as those of inline; others than those are left out.
-	// +optional
-	ConfigMapRef *LocalReference `json:"configMapRef,omitempty"`
 }
 
 // PolicyMatch selects objects. Every field that is set must match.
@@ -142,16 +120,4 @@ type MatchKinds struct {
 	// +listType=set
 	// +required
 	Kinds []string `json:"kinds"`
-}
-
-// PolicySetStatus says whether the rules compile.
-type PolicySetStatus struct {
-	// ObservedGeneration is the generation of the spec that was last compiled.
-	// +optional
-	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// Conditions hold Ready: True when the rules compile.
-	// +listType=map
-	// +listMapKey=type
-	// +optional
-	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// remoteFiles are files in memory, by their path, as an [fs.FS] to read a policy set
+// from.
+type remoteFiles map[string]string
+
+// Open implements [fs.FS].
+func (f remoteFiles) Open(name string) (fs.File, error) {
+	if content, ok := f[name]; ok {
+		return &remoteFile{remoteEntry{name: path.Base(name), size: int64(len(content))}, strings.NewReader(content)}, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// Stat implements [fs.StatFS].
+func (f remoteFiles) Stat(name string) (fs.FileInfo, error) {
+	if content, ok := f[name]; ok {
+		return remoteEntry{name: path.Base(name), size: int64(len(content))}, nil
+	}
+	if _, err := f.ReadDir(name); err != nil {
+		return nil, err
+	}
+	return remoteEntry{name: path.Base(name), dir: true}, nil
+}
+
+// ReadDir implements [fs.ReadDirFS].
+func (f remoteFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries := map[string]remoteEntry{}
+	for file, content := range f {
+		rest, below := strings.CutPrefix(file, name+"/")
+		if name == "." {
+			rest, below = file, true
+		}
+		if !below {
+			continue
+		}
+		child, _, dir := strings.Cut(rest, "/")
+		entries[child] = remoteEntry{name: child, size: int64(len(content)), dir: dir}
+	}
+	if len(entries) == 0 && name != "." {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
+	}
+	out := make([]fs.DirEntry, 0, len(entries))
+	for _, e := range entries {
+		out = append(out, fs.FileInfoToDirEntry(e))
+	}
+	slices.SortFunc(out, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return out, nil
+}
+
+type remoteFile struct {
+	remoteEntry
+	*strings.Reader
+}
+
+func (f *remoteFile) Stat() (fs.FileInfo, error) { return f.remoteEntry, nil }
+func (f *remoteFile) Close() error               { return nil }
+func (f *remoteFile) Size() int64                { return f.remoteEntry.Size() }
+
+type remoteEntry struct {
+	name string
+	size int64
+	dir  bool
+}
+
+func (e remoteEntry) Name() string       { return e.name }
+func (e remoteEntry) Size() int64        { return e.size }
+func (e remoteEntry) ModTime() time.Time { return time.Time{} }
+func (e remoteEntry) IsDir() bool        { return e.dir }
+func (e remoteEntry) Sys() any           { return nil }
+
+func (e remoteEntry) Mode() fs.FileMode {
+	if e.dir {
+		return fs.ModeDir | 0o555
+	}
+	return 0o444
+}
