@@ -6,6 +6,8 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,7 +78,7 @@ func loadKey(t *testing.T, k *registry.Key) *bundle.Key {
 // pushed puts a bundle into a registry as the command does.
 func pushed(t *testing.T, r *registry.Registry, name string, raw []byte) registry.Image {
 	t.Helper()
-	digest, err := bundle.Push(background(t), reach(t, image.Config{Keychain: r.Keychain()}), r.Name(name), raw, "r1")
+	digest, err := bundle.Push(background(t), reach(t, image.Config{Keychain: r.Keychain(), CA: r.CA()}), r.Name(name), raw, "r1")
 	must(t, err)
 	repository, _, err := image.Parse(r.Name(name))
 	must(t, err)
@@ -87,7 +89,7 @@ func pushed(t *testing.T, r *registry.Registry, name string, raw []byte) registr
 func signedBundle(t *testing.T, r *registry.Registry, name string, raw []byte, k *registry.Key) registry.Image {
 	t.Helper()
 	i := pushed(t, r, name, raw)
-	digest, err := bundle.Sign(background(t), reach(t, image.Config{Keychain: r.Keychain()}), i.Pinned(), loadKey(t, k))
+	digest, err := bundle.Sign(background(t), reach(t, image.Config{Keychain: r.Keychain(), CA: r.CA()}), i.Pinned(), loadKey(t, k))
 	must(t, err)
 	if digest != i.Digest {
 		t.Fatalf("signed %s, pushed %s", digest, i.Digest)
@@ -95,29 +97,85 @@ func signedBundle(t *testing.T, r *registry.Registry, name string, raw []byte, k
 	return i
 }
 
+// keys are one of each kind: to open one takes its time.
+var keys = map[registry.Algorithm]func() *registry.Key{}
+
+func init() {
+	for _, a := range []registry.Algorithm{registry.ECDSAP256, registry.ECDSAP384, registry.RSA2048, registry.Ed25519ph} {
+		keys[a] = sync.OnceValue(func() *registry.Key {
+			k, err := registry.NewKey(a)
+			if err != nil {
+				panic(err)
+			}
+			return k
+		})
+	}
+}
+
 func TestRoundTrip(t *testing.T) {
 	raw := archive(t, "no")
-	for name, options := range map[string]registry.Options{
-		"Plain":       {},
-		"NoReferrers": {NoReferrers: true},
-		"Basic":       {Auth: registry.AuthBasic},
-		"Token":       {Auth: registry.AuthToken},
+	for name, tc := range map[string]struct {
+		options registry.Options
+		key     registry.Algorithm
+	}{
+		"Plain":       {registry.Options{}, registry.ECDSAP256},
+		"NoReferrers": {registry.Options{NoReferrers: true}, registry.ECDSAP384},
+		"Basic":       {registry.Options{Auth: registry.AuthBasic}, registry.RSA2048},
+		"Token":       {registry.Options{Auth: registry.AuthToken}, registry.Ed25519ph},
+		"TLS":         {registry.Options{TLS: true, Auth: registry.AuthToken}, registry.ECDSAP256},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := registry.New(t, options)
-			for kind, algorithm := range map[string]registry.Algorithm{"p256": registry.ECDSAP256, "p384": registry.ECDSAP384, "rsa": registry.RSA2048, "ed25519": registry.Ed25519ph} {
-				key := registry.MustKey(t, algorithm)
-				i := signedBundle(t, r, "acme/"+kind+":1", raw, key)
-				c := trust(key)
-				c.Images.Keychain = r.Keychain()
-				for _, ref := range []string{i.Name, i.Pinned()} {
-					a, err := fetcher(t, c).Fetch(background(t), ref)
-					must(t, err)
-					if !bytes.Equal(a.Bytes, raw) || a.Digest != i.Digest || a.Evidence.Authority() != "authority-0" {
-						t.Errorf("%s: Fetch(%s) = %d bytes of %s by %q", kind, ref, len(a.Bytes), a.Digest, a.Evidence.Authority())
-					}
+			r, key := registry.New(t, tc.options), keys[tc.key]()
+			i := signedBundle(t, r, "acme/policies:1", raw, key)
+			if again := pushed(t, r, "acme/policies:1", raw); again.Digest != i.Digest {
+				t.Errorf("pushed again it is %s, not %s", again.Digest, i.Digest)
+			}
+			c := trust(key)
+			c.Images.Keychain, c.Images.CA = r.Keychain(), r.CA()
+			for _, ref := range []string{i.Name, i.Pinned()} {
+				a, err := fetcher(t, c).Fetch(background(t), ref)
+				must(t, err)
+				if !bytes.Equal(a.Bytes, raw) || a.Digest != i.Digest || a.Evidence.Authority() != "authority-0" {
+					t.Errorf("Fetch(%s) = %d bytes of %s by %q", ref, len(a.Bytes), a.Digest, a.Evidence.Authority())
 				}
 			}
 		})
+	}
+}
+
+// TestFetchCosign fetches what cosign signed, in both of its layouts.
+func TestFetchCosign(t *testing.T) {
+	r, key := registry.New(t, registry.Options{}), keys[registry.ECDSAP256]()
+	raw := archive(t, "no")
+	for name, sign := range map[string]func(registry.Image, *registry.Key) error{"tag:1": r.SignTag, "bundle:1": r.SignBundle} {
+		i := pushed(t, r, "acme/"+name, raw)
+		must(t, sign(i, key))
+		a, err := fetcher(t, trust(key)).Fetch(background(t), i.Name)
+		must(t, err)
+		if !bytes.Equal(a.Bytes, raw) {
+			t.Errorf("%s: other bytes", name)
+		}
+	}
+}
+
+func TestLoadKey(t *testing.T) {
+	good := keys[registry.ECDSAP256]()
+	for name, tc := range map[string]struct {
+		text, password string
+		want           string
+	}{
+		"Password": {good.Private, "canary-password", "the password is wrong"},
+		"Public":   {good.Public, "", "a public key cannot sign"},
+		"NoPEM":    {"canary-private", "", "not PEM"},
+		"Other":    {"-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n", "", "cosign import-key-pair"},
+		"Garbage":  {"-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----\nY2FuYXJ5\n-----END ENCRYPTED SIGSTORE PRIVATE KEY-----\n", "", "does not open"},
+	} {
+		_, err := bundle.LoadKey([]byte(tc.text), []byte(tc.password))
+		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: LoadKey() = %v, want %q", name, err, tc.want)
+		}
+		if errors.Is(err, bundle.ErrPassword) != (name == "Password" || name == "Garbage") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
