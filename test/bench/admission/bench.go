@@ -35,6 +35,10 @@ type bench struct {
 	client    dynamic.Interface
 	closers   []func()
 
+	scenario  scenario
+	policySet *unstructured.Unstructured
+	templates []templated
+
 	gitgate, gatekeeper *server
 	servers             []*server // in the order of the first round
 	seed                uint64
@@ -49,15 +53,14 @@ func (b *bench) close() {
 	}
 }
 
-// newBench starts all servers. The caller closes it, also after an error.
-func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error) {
-	b := &bench{Teller: measure.Teller{Out: progress, Prefix: "admission"}, ctx: ctx, opts: o, report: newReport(o)}
-	var build *gatekeeperBuild
+// newBench starts all servers of a scenario. The caller closes it, also after an
+// error.
+func newBench(ctx context.Context, o options, site *site, s scenario, r *report) (*bench, error) {
+	b := &bench{Teller: site.Teller, ctx: ctx, opts: o, place: site.place, report: r, scenario: s}
+	build, progress := site.gatekeeper, site.Out
 	var err error
-	if !o.without {
-		if build, err = buildGatekeeper(ctx, b.Teller); err != nil {
-			return b, fmt.Errorf("building Gatekeeper: %w", err)
-		}
+	if b.policySet, b.templates, err = s.rules(build); err != nil {
+		return b, err
 	}
 	if err := b.settle(); err != nil {
 		return b, err
@@ -87,13 +90,13 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 		}
 		b.servers = append(b.servers, b.gatekeeper)
 	}
-	for _, floor := range []string{bareQuery, bareEnvelope} {
-		s, err := b.startSelf(floor, "serve", "-floor="+floor)
+	for _, floor := range s.floors {
+		f, err := b.startSelf(floor, "serve", "-floor="+floor)
 		if err != nil {
 			return b, err
 		}
-		s.path = "/"
-		b.servers = append(b.servers, s)
+		f.path = "/"
+		b.servers = append(b.servers, f)
 	}
 	if o.nice != 0 { // not before, for what runs beside us
 		if err := measure.Hurry(o.nice); err != nil {
@@ -114,22 +117,46 @@ func (b *bench) createNamespaces(ctx context.Context) error {
 	return nil
 }
 
-// settle makes directories, and leaves one processor to the servers. The garbage
+// A site is what the scenarios have in common.
+type site struct {
+	measure.Teller
+	gatekeeper *gatekeeperBuild // nil if it is left out
+	place      *measure.Place   // of the servers
+}
+
+// newSite builds Gatekeeper, and then leaves one processor to the servers. The garbage
 // of the load is collected rarely: it would be taken for slowness of a server.
-func (b *bench) settle() error {
+func newSite(ctx context.Context, o options, progress io.Writer) (*site, error) {
+	s := &site{Teller: measure.Teller{Out: progress, Prefix: "admission"}}
+	var err error
+	if !o.without {
+		if s.gatekeeper, err = buildGatekeeper(ctx, s.Teller); err != nil {
+			return nil, fmt.Errorf("building Gatekeeper: %w", err)
+		}
+	}
 	cpus, err := measure.UsableCPUs()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(cpus) < 2 {
-		return errors.New("one processor for the servers and one for the load are needed")
+		return nil, errors.New("one processor for the servers and one for the load are needed")
 	}
-	b.place = &measure.Place{CPU: cpus[0], Nice: b.opts.nice}
+	s.place = &measure.Place{CPU: cpus[0], Nice: o.nice}
 	if err := measure.Confine(cpus[len(cpus)-1]); err != nil {
-		return err
+		return nil, err
 	}
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(400)
+	return s, nil
+}
+
+// settle makes directories.
+func (b *bench) settle() (err error) {
+	if b.opts.nice != 0 { // of the scenario before
+		if err := measure.Hurry(0); err != nil {
+			return err
+		}
+	}
 	if b.dir, err = os.MkdirTemp("", "gitgate-admission-"); err != nil {
 		return err
 	}
@@ -180,7 +207,7 @@ func (b *bench) awaitReady() error {
 			default:
 			}
 			// Later readiness is proven by comparing every answer.
-			reviews, err := b.reviews(everyNew, 40)
+			reviews, err := b.reviews(b.scenario.workloads[0], 40)
 			if err != nil {
 				return false, err
 			}
@@ -212,14 +239,14 @@ func (b *bench) reviews(w workload, n int) ([][]byte, error) {
 
 // run measures round by round.
 func (b *bench) run(ctx context.Context) error {
-	for _, w := range []workload{everyNew, repeating} { // caches, pools and heaps find their size
+	for _, w := range b.scenario.workloads { // caches, pools and heaps find their size
 		if err := b.round(ctx, w, 64, b.opts.reviews/2, -1); err != nil {
 			return err
 		}
 	}
 	for round := range b.opts.rounds {
-		b.Say("round %d of %d", round+1, b.opts.rounds)
-		for _, w := range []workload{everyNew, repeating} {
+		b.Say("%s: round %d of %d", b.scenario.name, round+1, b.opts.rounds)
+		for _, w := range b.scenario.workloads {
 			if err := b.round(ctx, w, 64, b.opts.reviews, round); err != nil {
 				return err
 			}
@@ -233,7 +260,7 @@ func (b *bench) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.report.memory(s.name, m.Resident, m.Anonymous)
+		b.report.memory(b.scenario.name, s.name, m.Resident, m.Anonymous)
 	}
 	return nil
 }

@@ -25,7 +25,6 @@ import (
 var (
 	crds              = schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"}
 	namespaceResource = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	templates         = schema.GroupVersionResource{Group: "templates.gatekeeper.sh", Version: "v1", Resource: "constrainttemplates"}
 )
 
 const gatekeeperNamespace = "gatekeeper-system"
@@ -36,8 +35,11 @@ var gatekeeper = measure.Peer{
 	Name: "Gatekeeper", Module: "test/bench/admission/gatekeeper", Package: "github.com/open-policy-agent/gatekeeper/v3", Binary: "gatekeeper",
 }
 
-// A gatekeeperBuild is Gatekeeper, built, and the manifest it is shipped with.
-type gatekeeperBuild struct{ binary, manifest string }
+// A gatekeeperBuild is Gatekeeper, built, and its source.
+type gatekeeperBuild struct{ binary, dir string }
+
+// manifest is what it is shipped with.
+func (g *gatekeeperBuild) manifest() string { return filepath.Join(g.dir, "deploy", "gatekeeper.yaml") }
 
 // buildGatekeeper builds Gatekeeper, unless it is in the user's cache.
 func buildGatekeeper(ctx context.Context, tell measure.Teller) (*gatekeeperBuild, error) {
@@ -50,7 +52,7 @@ func buildGatekeeper(ctx context.Context, tell measure.Teller) (*gatekeeperBuild
 		return nil, err
 	}
 	binary, err := gatekeeper.Build(ctx, tell)
-	return &gatekeeperBuild{binary, filepath.Join(strings.TrimSpace(string(out)), "deploy", "gatekeeper.yaml")}, err
+	return &gatekeeperBuild{binary, strings.TrimSpace(string(out))}, err
 }
 
 // patience bounds waiting for what takes a second on an idle machine.
@@ -59,7 +61,7 @@ const patience = 2 * time.Minute
 // startGatekeeper installs Gatekeeper with the rules as its manifest does, and
 // starts one replica of its webhook.
 func (b *bench) startGatekeeper(ctx context.Context, build *gatekeeperBuild) (*server, error) {
-	if err := b.installManifest(ctx, build.manifest); err != nil {
+	if err := b.installManifest(ctx, build.manifest()); err != nil {
 		return nil, err
 	}
 	// What the audit Deployment does for the webhook: make the kinds of constraints.
@@ -147,31 +149,43 @@ func (b *bench) installManifest(ctx context.Context, manifest string) error {
 	return awaitCRD(ctx, b.client, "constrainttemplates.templates.gatekeeper.sh")
 }
 
-// installRules creates a ConstraintTemplate and a constraint for each rule.
+// installRules creates the ConstraintTemplates and the constraints of the scenario.
 func (b *bench) installRules(ctx context.Context) error {
-	sources, err := ruleSources()
-	if err != nil {
-		return err
-	}
-	for _, rule := range ruleNames(sources) {
-		if _, err := b.client.Resource(templates).Create(ctx, constraintTemplate(rule, sources), metav1.CreateOptions{}); err != nil {
-			return err
+	for _, r := range b.templates {
+		version := r.template.GroupVersionKind().Version
+		gvr := schema.GroupVersionResource{Group: "templates.gatekeeper.sh", Version: version, Resource: "constrainttemplates"}
+		if _, err := b.client.Resource(gvr).Create(ctx, r.template, metav1.CreateOptions{}); err != nil {
+			return fmt.Errorf("template %s: %w", r.template.GetName(), err)
 		}
 	}
-	for _, rule := range ruleNames(sources) {
-		if err := awaitCRD(ctx, b.client, kindOf(rule)+".constraints.gatekeeper.sh"); err != nil {
+	for _, r := range b.templates {
+		resource := strings.ToLower(r.constraint.GetKind())
+		if err := awaitCRD(ctx, b.client, resource+".constraints.gatekeeper.sh"); err != nil {
 			return err
 		}
-		gvr := schema.GroupVersionResource{Group: "constraints.gatekeeper.sh", Version: "v1beta1", Resource: kindOf(rule)}
+		gvr := schema.GroupVersionResource{Group: "constraints.gatekeeper.sh", Version: "v1beta1", Resource: resource}
 		create := func(ctx context.Context) (bool, error) {
-			_, err := b.client.Resource(gvr).Create(ctx, constraint(rule), metav1.CreateOptions{})
+			_, err := b.client.Resource(gvr).Create(ctx, r.constraint, metav1.CreateOptions{})
 			return err == nil, unlessServedSoon(err)
 		}
-		if err := await(ctx, "constraint "+rule+" to be created", create); err != nil {
+		if err := await(ctx, "constraint "+r.constraint.GetName()+" to be created", create); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ourTemplates has a ConstraintTemplate and a constraint for each of our rules.
+func ourTemplates() ([]templated, error) {
+	sources, err := ruleSources()
+	if err != nil {
+		return nil, err
+	}
+	var out []templated
+	for _, rule := range ruleNames(sources) {
+		out = append(out, templated{constraintTemplate(rule, sources), constraint(rule)})
+	}
+	return out, nil
 }
 
 // unlessServedSoon drops the error of a kind that was established a moment ago.

@@ -73,18 +73,14 @@ func (b *bench) installGitgate(ctx context.Context) error {
 	if _, err := b.client.Resource(namespaceResource).Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	set, err := policySet()
-	if err != nil {
-		return err
-	}
 	return await(ctx, "the PolicySet to be created", func(ctx context.Context) (bool, error) {
-		_, err := b.client.Resource(policySets).Create(ctx, set, metav1.CreateOptions{})
+		_, err := b.client.Resource(policySets).Create(ctx, b.policySet, metav1.CreateOptions{})
 		return err == nil, unlessServedSoon(err)
 	})
 }
 
-// policySet holds all rules.
-func policySet() (*unstructured.Unstructured, error) {
+// ourPolicySet holds all of our rules.
+func ourPolicySet() (*unstructured.Unstructured, error) {
 	sources, err := ruleSources()
 	if err != nil {
 		return nil, err

@@ -156,12 +156,10 @@ func readVerdict(answer []byte) (verdict, error) {
 	}
 	var reasons []string
 	for line := range strings.SplitSeq(review.Response.Result.Message, "\n") {
-		for _, cut := range []string{"] ", "PolicyDenied: "} {
-			if _, rest, ok := strings.Cut(line, cut); ok {
-				line = rest
-				break
-			}
+		if strings.HasPrefix(line, "[") {
+			_, line, _ = strings.Cut(line, "] ")
 		}
+		line = strings.TrimPrefix(line, "PolicyDenied: ")
 		reasons = append(reasons, line)
 	}
 	slices.Sort(reasons)

@@ -92,25 +92,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("not done within -timeout %s", o.timeout))
 	defer cancel()
-	b, err := newBench(ctx, o, stderr)
+	site, err := newSite(ctx, o, stderr)
+	if err != nil {
+		return err
+	}
+	r := newReport(o)
+	for _, scenario := range scenarios {
+		if scenario.needsPeer && o.without {
+			continue
+		}
+		if err := runScenario(ctx, o, site, scenario, r); err != nil {
+			return err // never print half a table
+		}
+	}
+	r.finish()
+	if err := r.print(stdout, o.output); err != nil {
+		return err
+	}
+	if o.write != "" {
+		if err := r.replaceIn(o.write); err != nil {
+			return err
+		}
+	}
+	if missed := r.missed(); o.check && len(missed) > 0 {
+		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
+	}
+	return nil
+}
+
+// runScenario starts the servers of a scenario, measures them and ends them.
+func runScenario(ctx context.Context, o options, site *site, s scenario, r *report) error {
+	b, err := newBench(ctx, o, site, s, r)
 	defer b.close()
 	if err != nil {
 		return err
 	}
-	if err := b.run(ctx); err != nil {
-		return err // never print half a table
-	}
-	b.report.finish()
-	if err := b.report.print(stdout, o.output); err != nil {
-		return err
-	}
-	if o.write != "" {
-		if err := b.report.replaceIn(o.write); err != nil {
-			return err
-		}
-	}
-	if missed := b.report.missed(); o.check && len(missed) > 0 {
-		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
-	}
-	return nil
+	return b.run(ctx)
 }

@@ -73,6 +73,7 @@ var goals = map[string]float64{
 	rowName(everyNew, 64, slowest):     10,
 	rowName(everyNew, 1, slowest):      10,
 	rowName(repeating, 64, throughput): 25,
+	rowName(podsNew, 64, throughput):   8,
 }
 
 func rowName(w workload, concurrency int, q quantity) string {
@@ -96,9 +97,9 @@ func (r *report) record(server string, w workload, concurrency int, s sample) {
 	r.add(rowName(w, concurrency, processor), server, false, s.cpu*1000/float64(len(s.latencies)))
 }
 
-func (r *report) memory(server string, all, anon float64) {
-	r.add(string(residentMB), server, false, all)
-	r.add(string(anonymous), server, false, anon)
+func (r *report) memory(scenario, server string, all, anon float64) {
+	r.add(scenario+": "+string(residentMB), server, false, all)
+	r.add(scenario+": "+string(anonymous), server, false, anon)
 }
 
 // count adds up what was denied.

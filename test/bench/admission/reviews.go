@@ -13,6 +13,8 @@ type workload string
 const (
 	everyNew  workload = "every request new"
 	repeating workload = "4 of 5 repeat a pod template"
+	// podsNew has Pods alone: they are what Gatekeeper's templates are about.
+	podsNew workload = "ten templates of Gatekeeper, every Pod new"
 )
 
 // A generator makes reviews. The same seed makes the same ones.
@@ -25,7 +27,8 @@ func newGenerator(seed uint64) *generator {
 	return &generator{r: rand.New(rand.NewPCG(seed, 0x61646d697373696f))}
 }
 
-// reviews makes n AdmissionReviews, Pods and Deployments in turn.
+// reviews makes n AdmissionReviews, Pods and Deployments in turn unless the workload
+// says other.
 func (g *generator) reviews(w workload, n int) ([][]byte, error) {
 	out := make([][]byte, n)
 	for i := range out {
@@ -36,8 +39,11 @@ func (g *generator) reviews(w workload, n int) ([][]byte, error) {
 			t = g.template(i/5%2 == 0)
 			g.seen = append(g.seen, t)
 		}
-		if w == everyNew {
+		switch w {
+		case everyNew:
 			t.isPod = i%2 == 0
+		case podsNew:
+			t.isPod = true
 		}
 		review := g.deployment(t)
 		if t.isPod {
