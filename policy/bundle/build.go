@@ -169,6 +169,7 @@ func readFile(dir fs.FS, name string, limit int64) ([]byte, error) {
 }
 
 // write makes the archive: files in order, without anything of the machine or the day.
+// Directories stand before what is in them, for there are readers that make none.
 func write(b *Bundle) ([]byte, error) {
 	var out bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -176,9 +177,13 @@ func write(b *Bundle) ([]byte, error) {
 		return nil, err
 	}
 	archive := tar.NewWriter(zip)
+	made := map[string]bool{".": true}
 	for _, name := range b.Files() {
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(b.files[name])),
-			Mode: 0o644, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
+		if err := writeDirectory(archive, path.Dir(name), made); err != nil {
+			return nil, err
+		}
+		header := header(name, 0o644)
+		header.Typeflag, header.Size = tar.TypeReg, int64(len(b.files[name]))
 		if err := archive.WriteHeader(header); err != nil {
 			return nil, err
 		}
@@ -190,4 +195,21 @@ func write(b *Bundle) ([]byte, error) {
 		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+func writeDirectory(archive *tar.Writer, name string, made map[string]bool) error {
+	if made[name] {
+		return nil
+	}
+	made[name] = true
+	if err := writeDirectory(archive, path.Dir(name), made); err != nil {
+		return err
+	}
+	header := header(name+"/", 0o755)
+	header.Typeflag = tar.TypeDir
+	return archive.WriteHeader(header)
+}
+
+func header(name string, mode int64) *tar.Header {
+	return &tar.Header{Name: name, Mode: mode, ModTime: time.Unix(0, 0), Format: tar.FormatPAX}
 }
