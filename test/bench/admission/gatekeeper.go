@@ -43,16 +43,22 @@ func (g *gatekeeperBuild) manifest() string { return filepath.Join(g.dir, "deplo
 
 // buildGatekeeper builds Gatekeeper, unless it is in the user's cache.
 func buildGatekeeper(ctx context.Context, tell measure.Teller) (*gatekeeperBuild, error) {
-	module, err := gatekeeper.Dir()
-	if err != nil {
-		return nil, err
-	}
-	out, err := measure.Output(ctx, module, nil, "go", "list", "-mod=readonly", "-f", "{{.Dir}}", gatekeeper.Package)
+	dir, err := gatekeeperDir(ctx)
 	if err != nil {
 		return nil, err
 	}
 	binary, err := gatekeeper.Build(ctx, tell)
-	return &gatekeeperBuild{binary, strings.TrimSpace(string(out))}, err
+	return &gatekeeperBuild{binary, dir}, err
+}
+
+// gatekeeperDir is where the source of Gatekeeper is.
+func gatekeeperDir(ctx context.Context) (string, error) {
+	module, err := gatekeeper.Dir()
+	if err != nil {
+		return "", err
+	}
+	out, err := measure.Output(ctx, module, nil, "go", "list", "-mod=readonly", "-f", "{{.Dir}}", gatekeeper.Package)
+	return strings.TrimSpace(string(out)), err
 }
 
 // patience bounds waiting for what takes a second on an idle machine.

@@ -32,34 +32,51 @@ func BenchmarkRules(b *testing.B) {
 	for name, source := range sources {
 		modules[name+".rego"] = source
 	}
+	set := policy.Set{Name: "rules", Modules: modules, Parameters: allParameters()}
 	for _, w := range []workload{everyNew, repeating} {
-		reviews, err := newGenerator(1).reviews(w, 3000)
-		if err != nil {
+		b.Run(string(w), func(b *testing.B) { benchmarkSet(b, set, w) })
+	}
+}
+
+// BenchmarkTemplates does the same with the templates that Gatekeeper ships.
+func BenchmarkTemplates(b *testing.B) {
+	dir, err := gatekeeperDir(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	files, _, err := theirRules(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := policy.Set{Name: "rules", Format: policy.FormatGatekeeper, Manifests: files}
+	b.Run("all", func(b *testing.B) { benchmarkSet(b, set, podsNew) })
+}
+
+func benchmarkSet(b *testing.B, set policy.Set, w workload) {
+	reviews, err := newGenerator(1).reviews(w, 3000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	objects := make([][]byte, len(reviews))
+	for i, raw := range reviews {
+		var review admissionv1.AdmissionReview
+		if err := json.Unmarshal(raw, &review); err != nil {
 			b.Fatal(err)
 		}
-		objects := make([][]byte, len(reviews))
-		for i, raw := range reviews {
-			var review admissionv1.AdmissionReview
-			if err := json.Unmarshal(raw, &review); err != nil {
+		objects[i] = review.Request.Object.Raw
+	}
+	b.ReportAllocs()
+	var e *policy.Engine
+	before := processorTime(b)
+	for i := 0; b.Loop(); i++ {
+		if i%len(objects) == 0 { // none is judged twice by one engine
+			b.StopTimer()
+			if e, err = policy.Load(b.Context(), []policy.Set{set}, policy.Options{}); err != nil {
 				b.Fatal(err)
 			}
-			objects[i] = review.Request.Object.Raw
+			b.StartTimer()
 		}
-		b.Run(string(w), func(b *testing.B) {
-			b.ReportAllocs()
-			var e *policy.Engine
-			before := processorTime(b)
-			for i := 0; b.Loop(); i++ {
-				if i%len(objects) == 0 { // none is judged twice by one engine
-					b.StopTimer()
-					if e, err = policy.Load(b.Context(), []policy.Set{{Name: "rules", Modules: modules, Parameters: allParameters()}}, policy.Options{}); err != nil {
-						b.Fatal(err)
-					}
-					b.StartTimer()
-				}
-				e.Evaluate(b.Context(), policy.Input{Object: objects[i%len(objects)]})
-			}
-			b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
-		})
+		e.Evaluate(b.Context(), policy.Input{Object: objects[i%len(objects)]})
 	}
+	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N), "cpu-ns/op")
 }

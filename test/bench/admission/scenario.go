@@ -43,7 +43,8 @@ var scenarios = []scenario{
 			if build == nil {
 				return nil, nil, errors.New("the templates are Gatekeeper's: it cannot be left out")
 			}
-			return theirRules(build.dir)
+			files, rules, err := theirRules(build.dir)
+			return theirPolicySet(files), rules, err
 		},
 	},
 }
@@ -69,10 +70,9 @@ var shipped = []struct {
 const pspTemplates = "pkg/webhook/testdata/psp-all-violations/psp-templates/"
 
 // theirRules reads the shipped templates in Gatekeeper's source, and makes a
-// constraint on all Pods of each.
-func theirRules(dir string) (*unstructured.Unstructured, []templated, error) {
-	files := object{}
-	var rules []templated
+// constraint on all Pods of each. It returns them as files and as objects.
+func theirRules(dir string) (files map[string]string, rules []templated, err error) {
+	files = map[string]string{}
 	for _, s := range shipped {
 		text, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(s.file)))
 		if err != nil {
@@ -98,9 +98,17 @@ func theirRules(dir string) (*unstructured.Unstructured, []templated, error) {
 		files[template.GetName()+".yaml"], files[template.GetName()+"-constraint.yaml"] = string(text), string(written)
 		rules = append(rules, templated{template, constraint})
 	}
-	set := &unstructured.Unstructured{Object: object{
+	return files, rules, nil
+}
+
+// theirPolicySet has the files as they are.
+func theirPolicySet(files map[string]string) *unstructured.Unstructured {
+	inline := object{}
+	for name, text := range files {
+		inline[name] = text
+	}
+	return &unstructured.Unstructured{Object: object{
 		"apiVersion": "gitgate.dev/v1alpha1", "kind": "PolicySet", "metadata": object{"name": "rules"},
-		"spec": object{"admission": "Enforce", "format": "Gatekeeper", "source": object{"inline": files}},
+		"spec": object{"admission": "Enforce", "format": "Gatekeeper", "source": object{"inline": inline}},
 	}}
-	return set, rules, nil
 }
