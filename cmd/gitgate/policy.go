@@ -15,7 +15,7 @@ ship them as signed bundles. policies/authoring.md tells how these go together.`
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand(), newPolicyBenchCommand(), newPolicyDocsCommand(), newPolicyExceptCommand(),
+	cmd.AddCommand(newPolicyEvalCommand(), newPolicyTestCommand(), newPolicyLintCommand(), newPolicyBenchCommand(), newPolicyDocsCommand(), newPolicyExceptCommand(), newPolicyPreviewCommand(),
 		newPolicyBuildCommand(), newPolicyPushCommand(), newPolicySignCommand(), newPolicyPullCommand())
 	return cmd
 }

@@ -64,19 +64,27 @@ func (o *policyCommit) open() (string, objectSource, error) {
 	}, nil
 }
 
-// judge renders the commit and its first parent, and hands on what differs and what
-// does not.
+// judge hands on what a commit makes of its first parent.
 func (o *policyCommit) judge(ctx context.Context, repo *gitRepository, head *object.Commit, judge func(policy.Input) error) ([]verdict.Finding, error) {
+	var parent *object.Commit
+	if len(head.ParentHashes) > 0 {
+		var err error
+		if parent, err = object.GetCommit(repo.objects, head.ParentHashes[0]); err != nil {
+			return nil, fmt.Errorf("the first parent of %s: %w", head.Hash, err)
+		}
+	}
+	return o.between(ctx, repo, head, parent, judge)
+}
+
+// between renders a commit and what was before it, nil for nothing, and hands on what
+// differs and what does not.
+func (o *policyCommit) between(ctx context.Context, repo *gitRepository, head, parent *object.Commit, judge func(policy.Input) error) ([]verdict.Finding, error) {
 	after, problems, err := o.render(ctx, repo, head.Hash)
 	if err != nil {
 		return nil, err
 	}
 	var before []gate.Object
-	var parent *object.Commit
-	if len(head.ParentHashes) > 0 {
-		if parent, err = object.GetCommit(repo.objects, head.ParentHashes[0]); err != nil {
-			return nil, fmt.Errorf("the first parent of %s: %w", head.Hash, err)
-		}
+	if parent != nil {
 		if before, _, err = o.render(ctx, repo, parent.Hash); err != nil { // what was wrong then is not this commit's
 			return nil, err
 		}

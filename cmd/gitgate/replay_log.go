@@ -20,6 +20,7 @@ type loggedDecision struct {
 	Findings []json.RawMessage `json:"findings"`
 	// Verdict and Asked are the reconciler's.
 	Verdict *loggedVerdict   `json:"verdict"`
+	Signers []string         `json:"signers"`
 	Asked   *reconcile.Asked `json:"asked"`
 
 	line  int // where it stands last
