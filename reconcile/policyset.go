@@ -164,11 +164,11 @@ func artifact(set *v1alpha1.PolicySet, state RuleState) *v1alpha1.PolicyArtifact
 		return nil
 	}
 	old := set.Status.Artifact
-	if old != nil && old.URL == rules.URL && old.Revision == rules.Revision && old.Digest == rules.Digest {
+	if old != nil && old.URL == rules.URL && old.Revision == rules.Revision && old.Digest == rules.Digest && old.Version == rules.Version {
 		return old
 	}
 	return &v1alpha1.PolicyArtifact{
-		URL: rules.URL, Revision: rules.Revision, Digest: rules.Digest, LastUpdateTime: metav1.NewTime(state.Since.UTC().Truncate(time.Second)),
+		URL: rules.URL, Revision: rules.Revision, Version: rules.Version, Digest: rules.Digest, LastUpdateTime: metav1.NewTime(state.Since.UTC().Truncate(time.Second)),
 	}
 }
 

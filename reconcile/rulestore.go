@@ -22,7 +22,11 @@ type RuleStoreConfig struct {
 	// one.
 	Client, Direct client.Reader
 	Gates          GateBuilder
-	Sources        *Sources
+	// Sources opens repositories, Bundles fetches from registries.
+	Sources *Sources
+	Bundles BundleSource
+	// Dir is a directory for bundles.
+	Dir string
 	// SystemNamespace is gitgate's own.
 	SystemNamespace string
 }
@@ -229,7 +233,7 @@ func (s *RuleStore) recall(ctx context.Context, set *v1alpha1.PolicySet, in Inpu
 	if set.Spec.Source.Git != nil {
 		return s.recallGit(ctx, set, in, h)
 	}
-	return nil, ruleErrorf(verdict.PolicyError, "the source is not known to this version of gitgate")
+	return s.recallOCI(ctx, set)
 }
 
 func withheld(set *v1alpha1.PolicySet, reason verdict.Reason, format string, args ...any) *WithheldError {

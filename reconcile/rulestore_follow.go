@@ -13,6 +13,7 @@ import (
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
+	"gitgate.dev/gitgate/verify/image"
 )
 
 // ruleRetry is how soon a source that failed is asked again; see [backoff].
@@ -159,6 +160,10 @@ func finalRefusal(err error) bool {
 	if errors.As(err, &trust) {
 		return judgement{verdict: verdict.Verdict{Findings: trust.findings}}.final()
 	}
+	var registry *image.Error
+	if errors.As(err, &registry) {
+		return false // a signature may come later than what it signs
+	}
 	var rule *ruleError
 	return errors.As(err, &rule) && rule.reason != verdict.SourceUnavailable && rule.reason != verdict.RegistryUnavailable
 }
@@ -171,7 +176,7 @@ func (s *RuleStore) fetch(ctx context.Context, set *v1alpha1.PolicySet, in Input
 	if set.Spec.Source.Git != nil {
 		return s.fetchGit(ctx, set, in, h)
 	}
-	return "", "", nil, ruleErrorf(verdict.PolicyError, "the source is not known to this version of gitgate")
+	return s.fetchOCI(ctx, set)
 }
 
 // A RuleFollower keeps a [RuleStore] up to date in a process that tells nobody of it: a

@@ -13,6 +13,7 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/source"
 	"gitgate.dev/gitgate/verify/commit"
+	"gitgate.dev/gitgate/verify/image"
 )
 
 // A commitError is why commits are not trusted.
@@ -160,6 +161,7 @@ func reasonOf(err error) (verdict.Reason, string) {
 	var input *InputError
 	var fetch *source.Error
 	var spec *specError
+	var registry *image.Error
 	switch {
 	case errors.As(err, &rule):
 		return rule.reason, err.Error()
@@ -169,8 +171,10 @@ func reasonOf(err error) (verdict.Reason, string) {
 		return input.Reason, err.Error()
 	case errors.As(err, &fetch):
 		return verdict.Reason(fetch.Reason), err.Error()
+	case errors.As(err, &registry):
+		return verdict.Reason(registry.Reason), err.Error()
 	case errors.As(err, &spec):
 		return spec.reason, err.Error()
 	}
-	return verdict.Internal, err.Error()
+	return verdict.PolicyError, err.Error()
 }

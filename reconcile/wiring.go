@@ -49,10 +49,14 @@ type PolicyInput struct {
 type RemoteRules struct {
 	// URL is where they come from, and Revision what they are called there.
 	URL, Revision string
-	// Digest is that of the files, as sha256:<hex>.
+	// Version is what a bundle says that it is.
+	Version string
+	// Digest is that of the files, or of the bundle, as sha256:<hex>.
 	Digest string
-	// Files by their slash-separated path below the source.
+	// Files by their slash-separated path below the source, of Git.
 	Files map[string]string
+	// Bundle is an OPA bundle, of a registry.
+	Bundle []byte
 }
 
 // A RuleSource knows which rules from elsewhere are in force. It asks no remote.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
+	policybundle "gitgate.dev/gitgate/policy/bundle"
 	"gitgate.dev/gitgate/policy/schema"
 	"gitgate.dev/gitgate/reconcile"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
@@ -106,10 +108,17 @@ func addRemote(set *policy.Set, in reconcile.PolicyInput) error {
 	if source.OCI != nil {
 		kind = "oci"
 	}
-	read, err := policy.ReadSetAs(set.Format, in.Set.Name, remoteFiles(in.Remote.Files), ".")
+	var read policy.Set
+	var err error
+	if source.OCI != nil {
+		read, err = bundledSet(in.Set.Name, in.Remote.Bundle, policybundle.Dialect{Format: set.Format, RegoVersion: set.RegoVersion})
+	} else {
+		read, err = policy.ReadSetAs(set.Format, in.Set.Name, remoteFiles(in.Remote.Files), ".")
+	}
 	if err != nil {
 		return err
 	}
+	set.RegoVersion = cmp.Or(set.RegoVersion, read.RegoVersion)
 	for file, module := range read.Modules {
 		set.Modules[kind+"/"+file] = module
 	}

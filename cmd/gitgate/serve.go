@@ -231,6 +231,7 @@ func (o *serveOptions) setup(ctx context.Context, mgr ctrl.Manager, config *rest
 func (o *serveOptions) ruleStore(mgr ctrl.Manager, builder *gates, sources *reconcile.Sources) *reconcile.RuleStore {
 	return reconcile.NewRuleStore(reconcile.RuleStoreConfig{
 		Client: mgr.GetClient(), Direct: mgr.GetAPIReader(), Gates: builder, Sources: sources, SystemNamespace: o.namespace,
+		Bundles: ruleBundles{loopbackHTTP: o.loopbackHTTP}, Dir: filepath.Join(o.dataDir, "bundles"),
 	})
 }
 

@@ -78,7 +78,9 @@ type GitPolicySource struct {
 // OCIPolicySource is an OPA bundle in a registry, and who must have signed it.
 type OCIPolicySource struct {
 	// URL of the bundle, as in oci://registry.example.com/policies/house:v1, or with
-	// a digest, oci://registry.example.com/policies/house@sha256:….
+	// a digest, oci://registry.example.com/policies/house@sha256:…. A tag must not lead
+	// back to a bundle that was in force before, nor to an older semantic version; a
+	// digest says just which bundle is meant.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.matches('^oci://[a-z0-9.:-]+(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$')",message="must be oci://HOST/REPOSITORY with :TAG or @sha256:DIGEST"
@@ -145,7 +147,10 @@ type PolicyArtifact struct {
 	// Revision names it at its source, as in main@sha1:<hash> or v1@sha256:<digest>.
 	// +required
 	Revision string `json:"revision"`
-	// Digest is that of the files, as sha256:<hex>.
+	// Version is the revision that a bundle says that it has.
+	// +optional
+	Version string `json:"version,omitempty"`
+	// Digest is that of the files, or of the bundle, as sha256:<hex>.
 	// +required
 	Digest string `json:"digest"`
 	// LastUpdateTime is when it came into force.
