@@ -116,14 +116,14 @@ func TestPolicyPreviewOutcomes(t *testing.T) {
 	repo, _ := previewRepo(t)
 	writeTree(t, map[string]string{
 		"old/sets.yaml": modeRules("loud", "odd"), "new/sets.yaml": modeRules("odd", "calm"),
-		"softer/sets.yaml":  strings.ReplaceAll(modeRules("nothing", "nothing"), "deny_mode", "deny_other"),
-		"user/sets.yaml":    strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny_user contains \"root\" if input.userInfo.username == \"root\"\n"),
-		"words/sets.yaml":   strings.ReplaceAll(modeRules("loud", "odd"), "is refused", "will not do"),
-		"broken/sets.yaml":  strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny contains x\n"),
-		"typo/sets.yaml":    "apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: modes}\nspec: {source: {library: [workloads]}, parameters: {minReplica: 1}}\n",
-		"secret/sets.yaml":  strings.ReplaceAll(modeRules("loud", "odd"), "input.object.data.mode == \"loud\"", "input.object.data.mode"),
-		"rules/modes.rego":  "package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n",
-		"empty/m.yaml":      modeMap("m", "calm", ""),
+		"softer/sets.yaml": strings.ReplaceAll(modeRules("nothing", "nothing"), "deny_mode", "deny_other"),
+		"user/sets.yaml":   strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny_user contains \"root\" if input.userInfo.username == \"root\"\n"),
+		"words/sets.yaml":  strings.ReplaceAll(modeRules("loud", "odd"), "is refused", "will not do"),
+		"broken/sets.yaml": strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny contains x\n"),
+		"typo/sets.yaml":   "apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: modes}\nspec: {source: {library: [workloads]}, parameters: {minReplica: 1}}\n",
+		"secret/sets.yaml": strings.ReplaceAll(modeRules("loud", "odd"), "input.object.data.mode == \"loud\"", "input.object.data.mode"),
+		"rules/modes.rego": "package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n",
+		"empty/m.yaml":     modeMap("m", "calm", ""),
 	})
 	built, _, err := policybundle.Build(t.Context(), fstest.MapFS{"modes.rego": {Data: []byte("package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n")}}, policybundle.Options{})
 	if err != nil {
