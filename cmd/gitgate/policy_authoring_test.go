@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"gitgate.dev/gitgate/test/testkit/gitrepo"
+	"gitgate.dev/gitgate/test/testkit/registry"
 )
 
 var updateAuthoring = flag.Bool("update-authoring", false, "write the output of the commands into policies/authoring.md")
@@ -28,6 +31,9 @@ func TestAuthoring(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(t.TempDir())
+	t.Setenv("DOCKER_CONFIG", t.TempDir()) // nobody's credentials
+	t.Setenv(passwordVariable, "")
+	shop := registry.New(t, registry.Options{}).Host()
 	var shown strings.Builder
 	ran := 0
 	for i, part := range strings.Split(string(raw), "```") {
@@ -36,7 +42,7 @@ func TestAuthoring(t *testing.T) {
 		}
 		switch text, isConsole := strings.CutPrefix(part, "console\n"); {
 		case i%2 == 1 && isConsole:
-			shown.WriteString("console\n" + authoringSteps(t, text))
+			shown.WriteString("console\n" + authoringSteps(t, shop, text))
 			ran++
 		case i%2 == 1 && strings.HasPrefix(part, "sh\n"):
 			for command := range strings.Lines(strings.TrimPrefix(part, "sh\n")) {
@@ -64,8 +70,14 @@ func TestAuthoring(t *testing.T) {
 	}
 }
 
+// exampleRegistry stands for a registry that runs, digestOfBundle for what another
+// compressor makes another.
+const exampleRegistry = "registry.example.com"
+
+var digestOfBundle = regexp.MustCompile(`\bsha256:[0-9a-f]{64}\b`)
+
 // authoringSteps runs a console and gives what it shows.
-func authoringSteps(t *testing.T, told string) string {
+func authoringSteps(t *testing.T, shop, told string) string {
 	t.Helper()
 	var shown strings.Builder
 	for i, step := range strings.Split("\n"+told, "\n$ ")[1:] {
@@ -78,14 +90,22 @@ func authoringSteps(t *testing.T, told string) string {
 			commitAll(t)
 			continue
 		}
-		words := shellWords(command)
+		if command == "cosign generate-key-pair" {
+			key := registry.MustKey(t, registry.ECDSAP256)
+			writeFiles(t, map[string]string{"cosign.key": key.Private, "cosign.pub": key.Public})
+			continue
+		}
+		words := shellWords(strings.ReplaceAll(command, exampleRegistry+"/", shop+"/"))
 		said := ""
 		if words[0] == "gitgate" {
 			var out bytes.Buffer
+			if slices.Contains([]string{"push", "pull", "sign"}, words[2]) {
+				words = append(words, "--allow-loopback-http")
+			}
 			if code := run(words[1:], strings.NewReader(""), &out, &out); code != exitAllowed {
 				fmt.Fprintf(&out, "exit status %d\n", code)
 			}
-			said = out.String()
+			said = digestOfBundle.ReplaceAllString(strings.ReplaceAll(out.String(), shop, exampleRegistry), "sha256:<digest>")
 		} else {
 			said = (&tourSteps{t: t}).run(command, output)
 		}
@@ -94,6 +114,15 @@ func authoringSteps(t *testing.T, told string) string {
 		}
 	}
 	return shown.String()
+}
+
+func writeFiles(t *testing.T, files map[string]string) {
+	t.Helper()
+	for name, content := range files {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // shellWords splits a command as a shell does that knows single quotes only.

@@ -105,7 +105,7 @@ func (o *policyBuild) run(ctx context.Context, dir string, stdout io.Writer) err
 		return err
 	}
 	m := built.Manifest()
-	_, err = fmt.Fprintf(stdout, "%s: %s, %d files, %d bytes\n", report.Printable(o.output), describeManifest(m), len(built.Files())-1, len(raw))
+	_, err = fmt.Fprintf(stdout, "%s: %s, %d files\n", report.Printable(o.output), describeManifest(m), len(built.Files())-1)
 	return err
 }
 

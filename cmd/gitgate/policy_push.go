@@ -87,8 +87,8 @@ is not pushed. With --sign what was pushed is signed as well, by its digest.
 Credentials come from the docker configuration, as for docker and cosign. Plain HTTP
 is refused.
 
-Exit codes: 0 pushed, 1 the registry refuses it, 2 wrong use or a bundle that does not
-load, 3 the registry is unavailable.`,
+Exit codes: 0 pushed, 2 wrong use or a bundle that does not load, 3 the registry is
+unavailable or does not take it.`,
 		Example: `  gitgate policy build rules/
   gitgate policy push bundle.tar.gz ghcr.io/acme/policies:1.4 --sign --key cosign.key`,
 		Args: cobra.ExactArgs(2),
@@ -195,8 +195,8 @@ of it. What is no bundle is not signed.
 
 The password of the private key is that of $COSIGN_PASSWORD, or is asked for.
 
-Exit codes: 0 signed, 1 it is no bundle or the registry refuses, 2 wrong use, 3 the
-registry is unavailable.`,
+Exit codes: 0 signed, 1 it is no bundle, 2 wrong use, 3 the registry is unavailable or
+does not take the signature.`,
 		Example: `  cosign generate-key-pair
   gitgate policy sign ghcr.io/acme/policies@sha256:… --key cosign.key`,
 		Args: cobra.ExactArgs(1),
