@@ -96,6 +96,12 @@ func (e *Engine) ReadsNeighbours() bool {
 	})
 }
 
+// ReadsImages reports whether a rule may look at the images of an object, or at what was
+// attested about them.
+func (e *Engine) ReadsImages() bool {
+	return slices.ContainsFunc(e.sets, func(s *set) bool { return s.context&(PartImages|PartAttestations) != 0 })
+}
+
 // A plan is the rules of a set that can hold for one kind, as one query.
 type plan struct {
 	entries []*entry

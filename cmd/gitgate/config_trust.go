@@ -75,15 +75,23 @@ func openPGPKeys(k v1alpha1.KeySource, objects map[string]map[string][]byte) (st
 func imageConfig(trust v1alpha1.ImageTrust) image.Config {
 	c := image.Config{Default: image.Action(trust.Default), Digest: image.DigestMode(trust.Digest)}
 	for _, r := range trust.Rules {
-		rule := image.Rule{Match: r.Match, Static: image.Action(r.Static)}
-		for _, a := range r.Authorities {
-			rule.Authorities = append(rule.Authorities, image.Authority{
-				Name: a.Name, Key: &image.Key{Data: a.Key.Data, HashAlgorithm: a.Key.HashAlgorithm},
+		rule := image.Rule{Match: r.Match, Static: image.Action(r.Static), Authorities: imageAuthorities(r.Authorities)}
+		for _, a := range r.Attestations {
+			rule.Attestations = append(rule.Attestations, image.Attestation{
+				Name: a.Name, PredicateType: a.PredicateType, Optional: a.Optional, Authorities: imageAuthorities(a.Authorities),
 			})
 		}
 		c.Rules = append(c.Rules, rule)
 	}
 	return c
+}
+
+func imageAuthorities(in []v1alpha1.ImageAuthority) []image.Authority {
+	var out []image.Authority
+	for _, a := range in {
+		out = append(out, image.Authority{Name: a.Name, Key: &image.Key{Data: a.Key.Data, HashAlgorithm: a.Key.HashAlgorithm}})
+	}
+	return out
 }
 
 func extractors(trust v1alpha1.ImageTrust) []gate.Extractor {

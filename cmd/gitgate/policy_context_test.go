@@ -19,7 +19,7 @@ func TestAdmissionContext(t *testing.T) {
 	}{
 		"User":      {"Who asks is known.", `deny contains input.userInfo.username if input.userInfo.extra.team[_] == "red"`, "eve", verdict.Deny},
 		"Commit":    {"A commit is not.", `deny contains "x" if not "alice" in input.commit.signers`, "input.commit", verdict.Undetermined},
-		"Images":    {"Nor what was proven of images.", `deny contains "x" if count(input.images) == 0`, "input.images", verdict.Undetermined},
+		"Images":    {"An object that runs nothing has no images.", `deny contains "x" if count(input.images) == 0`, "x", verdict.Deny},
 		"Namespace": {"Nor the Namespace.", `deny contains "x" if input.namespace.metadata.name`, "input.namespace", verdict.Undetermined},
 		"Old":       {"What is replaced is known.", `deny contains "old" if not input.oldObject.data.k`, "old", verdict.Deny},
 	} {

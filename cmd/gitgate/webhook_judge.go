@@ -26,7 +26,8 @@ import (
 type verifiedImages struct {
 	mu     sync.Mutex
 	bySync map[types.NamespacedName]syncImages
-	all    atomic.Pointer[map[imageDigest]bool]
+	all    atomic.Pointer[map[imageDigest][]provenImage]
+	system string // our own namespace, whose GitSyncs may write anywhere
 	// exceptions are what the same releases except.
 	exceptions admissionExceptions
 }
@@ -65,12 +66,7 @@ func (v *verifiedImages) change(name types.NamespacedName, change func(*syncImag
 	if len(mine.inForce)+len(mine.retired) == 0 {
 		delete(v.bySync, name)
 	}
-	all := map[imageDigest]bool{}
-	for _, s := range v.bySync {
-		for _, e := range slices.Concat(s.inForce, s.retired) {
-			all[imageDigest{e.Image(), e.Digest()}] = true
-		}
-	}
+	all := v.collect()
 	v.all.Store(&all)
 }
 
@@ -84,7 +80,7 @@ func (v *verifiedImages) runs(ref string) *verdict.Finding {
 		return &verdict.Finding{Reason: verdict.ImageNotPinned, Severity: verdict.Deny,
 			Message: fmt.Sprintf("image %.200s names no digest: only digests that a release verified may run here; deploy it through Git, or name the digest", ref)}
 	}
-	if all := v.all.Load(); all != nil && (*all)[imageDigest{repository, digest}] {
+	if all := v.all.Load(); all != nil && len((*all)[imageDigest{repository, digest}]) > 0 {
 		return nil
 	}
 	return &verdict.Finding{Reason: verdict.ImageUntrusted, Severity: verdict.Deny,
@@ -136,7 +132,7 @@ func (j *admissionJudge) Judge(ctx context.Context, req *admissionv1.AdmissionRe
 	w := gate.Write{
 		Operation: string(req.Operation), Group: req.Kind.Group, Kind: req.Kind.Kind,
 		ID: writeID(req), Object: req.Object.Raw, OldObject: req.OldObject.Raw,
-		User: requester(req), ClusterScoped: req.Namespace == "" || req.Kind.Kind == "Namespace" && req.Kind.Group == "",
+		User: requester(req), Namespace: req.Namespace, ClusterScoped: req.Namespace == "" || req.Kind.Kind == "Namespace" && req.Kind.Group == "",
 	}
 	enforce, audit := rules.enforce, rules.audit
 	switch rules.images[req.Namespace] {
@@ -253,7 +249,10 @@ func (j *admissionJudge) build(ctx context.Context, g *gates, sets []reconcile.P
 		if err != nil {
 			return err
 		}
-		checker.Policies = admissionEvaluator{engine}
+		checker.Policies, checker.Now = admissionEvaluator{engine}, g.clock
+		if engine.ReadsImages() {
+			checker.Images = j.images.proven
+		}
 	}
 	for _, t := range trusts {
 		for _, n := range t.Spec.Namespaces {

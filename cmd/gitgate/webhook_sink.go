@@ -43,6 +43,7 @@ type lockState struct {
 
 // newLockSink returns a sink that has been told of nothing.
 func newLockSink(system string, inventory *lock.Inventory, images *verifiedImages, changed func()) *lockSink {
+	images.system = system
 	return &lockSink{
 		inventory: inventory, images: images, system: system, changed: changed,
 		states: map[types.NamespacedName]lockState{}, unknown: lock.Off,

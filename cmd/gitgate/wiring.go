@@ -38,6 +38,10 @@ type gates struct {
 	// compiled are the rules of PolicySets, for all GitSyncs that use them.
 	compiled compilations
 
+	// predicates are what attestations state, for all gates.
+	predicates     *image.Predicates
+	predicatesOnce sync.Once
+
 	mu sync.Mutex
 	// lastGood is the newest version of each PolicySet that compiled, by name: a
 	// broken change of rules leaves the former ones in force.
@@ -52,6 +56,7 @@ func (g *gates) Gate(ctx context.Context, in reconcile.Inputs, cluster gate.DryR
 	}
 	images := imageConfig(in.Trust.Spec.Images)
 	images.LoopbackHTTP, images.CacheDir, images.RecallTags = g.loopbackHTTP, g.imageCache, g.recallTags
+	images.Predicates = g.keptPredicates()
 	if images.Keychain, err = pullKeychain(in.PullSecrets); err != nil {
 		return nil, unusable(verdict.TrustInvalid, err)
 	}
@@ -132,7 +137,7 @@ func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.
 // ruleInput is what a door of ours knows, and what it knows that there is none of.
 func ruleInput(in gate.PolicyInput) policy.Input {
 	out := policy.Input{
-		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
+		Time: in.Time, Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
 		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line,
 	}
 	if in.ClusterScoped {
@@ -145,7 +150,7 @@ func ruleInput(in gate.PolicyInput) policy.Input {
 		out.Images = make([]policy.Image, len(in.Images))
 	}
 	for i, m := range in.Images {
-		out.Images[i] = policy.Image{Ref: m.Reference(), Digest: m.Digest()}
+		out.Images[i] = policy.Image{Ref: m.Reference(), Digest: m.Digest(), Attestations: attestationsOf(m)}
 		for _, grant := range m.Grants() {
 			if grant.Authority != "" {
 				out.Images[i].Authorities = append(out.Images[i].Authorities, grant.Authority)

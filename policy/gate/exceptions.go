@@ -283,10 +283,7 @@ func (e *Exception) id() string {
 // readExceptions reads the exceptions of the revision. What the renderer made of one
 // has to be what its file says: a kustomization elsewhere must not widen it.
 func (a *admission) readExceptions() {
-	now := time.Now()
-	if a.gate.cfg.Now != nil {
-		now = a.gate.cfg.Now()
-	}
+	now := a.now
 	var list []*Exception
 	for _, o := range a.objects {
 		if !IsException(o.Unstructured) {

@@ -43,7 +43,8 @@ type Config struct {
 	// Whoever sets it has the commits verified so that only those who may except can
 	// change such a file.
 	Exceptions func(file string) bool
-	// Now is the time by which exceptions expire. Nil means time.Now.
+	// Now is the time of a decision: by which exceptions expire, and that rules see. Nil
+	// means time.Now.
 	Now func() time.Time
 	// Thorough runs every stage, whatever the former ones found, so that a person
 	// learns everything at once. Nothing else about the decision changes: what
@@ -142,7 +143,7 @@ func (g *Gate) Admit(ctx context.Context, req Request) (rel *Release, v verdict.
 	defer g.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
 	defer cancel()
-	a := &admission{gate: g, req: req, out: verdict.NewBuilder(req.Revision, admitStages...)}
+	a := &admission{gate: g, req: req, now: g.now(), out: verdict.NewBuilder(req.Revision, admitStages...)}
 	defer func() {
 		if p := recover(); p != nil {
 			rel, v = nil, a.crashed(p)
@@ -158,6 +159,7 @@ type admission struct {
 	out   *verdict.Builder
 	stage verdict.Stage
 	start time.Time
+	now   time.Time // of the decision
 
 	tree    fs.FS
 	proven  *commit.Tree // tree, if its commits are verified
@@ -169,6 +171,14 @@ type admission struct {
 
 	exceptions  *Exceptions
 	notExcepted []verdict.Finding // of exceptions that do not count
+}
+
+// now is the time of a decision.
+func (g *Gate) now() time.Time {
+	if g.cfg.Now != nil {
+		return g.cfg.Now()
+	}
+	return time.Now()
 }
 
 func (a *admission) begin(s verdict.Stage) {

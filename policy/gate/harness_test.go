@@ -275,7 +275,7 @@ func (e evaluator) ReadsContext() bool { return e.engine.ReadsContext() }
 
 func (e evaluator) Evaluate(ctx context.Context, in gate.PolicyInput) []verdict.Finding {
 	return e.engine.Evaluate(ctx, policy.Input{
-		Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
+		Time: in.Time, Images: imagesOf(in.Images), Operation: policy.Operation(in.Operation), Object: in.Object, OldObject: in.OldObject,
 		ObjectID: in.ID, File: in.Source.File, Line: in.Source.Line, Inventory: e.inventory, Together: e.all != nil,
 		Commit: &policy.Commit{SHA: in.Commit.Hash, Message: in.Commit.Message, Paths: in.Paths},
 	})
@@ -322,4 +322,19 @@ func translated(err error) error {
 		return err
 	}
 	return &gate.SecretError{Reason: verdict.Reason(known.Reason), Field: known.Field, Message: known.Message}
+}
+
+// imagesOf is what rules see of images.
+func imagesOf(all []image.Evidence) []policy.Image {
+	if all == nil {
+		return nil
+	}
+	out := make([]policy.Image, len(all))
+	for i, e := range all {
+		out[i] = policy.Image{Ref: e.Reference(), Digest: e.Digest(), Attestations: []policy.Attestation{}}
+		for _, a := range e.Attestations() {
+			out[i].Attestations = append(out[i].Attestations, policy.Attestation{Name: a.Name, Digest: a.Digest, Predicate: a.Predicate})
+		}
+	}
+	return out
 }

@@ -26,6 +26,9 @@ func (a *admission) images(ctx context.Context) bool {
 			j.extracted = true
 		}
 		findings = append(findings, j.leafFaults...)
+		if !j.policyJudged && lost(j.evidence) {
+			j.pinned, j.evidence = nil, nil
+		}
 		if j.pinned == nil {
 			for _, l := range j.leaves {
 				wanted[l.ref] = true
@@ -50,6 +53,11 @@ func (a *admission) images(ctx context.Context) bool {
 		}
 	}
 	return a.end(findings...)
+}
+
+// lost reports whether something that rules may ask for is no longer at hand.
+func lost(evidence []image.Evidence) bool {
+	return slices.ContainsFunc(evidence, func(e image.Evidence) bool { return !e.AtHand() })
 }
 
 // evidence gathers what was proven of the images of all objects, each once.

@@ -158,7 +158,7 @@ func (a *admission) evaluate(ctx context.Context, at Object, in PolicyInput, obj
 		return fail(err.Error())
 	}
 	in.ID, in.Source, in.Namespace, in.ClusterScoped = at.ID(), at.Source, at.GetNamespace(), at.GetNamespace() == ""
-	in.Commit, in.Paths = a.commit(), a.changed
+	in.Commit, in.Paths, in.Time = a.commit(), a.changed, a.now
 	rules := a.rules
 	if rules == nil { // nothing was judged before
 		rules = a.gate.cfg.Policies

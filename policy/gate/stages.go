@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"io/fs"
+	"time"
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/verify/commit"
@@ -55,6 +56,8 @@ type PolicyInput struct {
 	// Images are what was proven of the images. Nil is that nobody asked; of an object
 	// without images there are none.
 	Images []image.Evidence
+	// Time is when the decision is made.
+	Time time.Time
 	// User is who asks at admission; nil where nobody does.
 	User *User
 	// Namespace is that of the object. ClusterScoped says that it is in none.

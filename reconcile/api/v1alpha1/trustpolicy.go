@@ -257,8 +257,10 @@ type ImageTrust struct {
 	PullSecrets []LocalReference `json:"pullSecrets,omitempty"`
 }
 
-// ImageRule says who must have signed the images that it matches.
+// ImageRule says who must have signed the images that it matches, and what must have
+// been attested about them.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.attestations) || has(self.authorities)",message="attestations need authorities: a static rule looks at nothing"
 // +kubebuilder:validation:XValidation:rule="has(self.static) != has(self.authorities)",message="must have exactly one of static and authorities"
 type ImageRule struct {
 	// Match are globs over repositories, as in ghcr.io/acme/**; ** crosses
@@ -273,6 +275,45 @@ type ImageRule struct {
 	// +optional
 	Static string `json:"static,omitempty"`
 	// Authorities may vouch for the image; one of them suffices.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Authorities []ImageAuthority `json:"authorities,omitempty"`
+	// Attestations are the in-toto statements that are looked for beside a signature,
+	// as cosign attest makes them. They are verified, and rules find them in
+	// input.images[].attestations. Of others nothing is fetched.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	Attestations []ImageAttestation `json:"attestations,omitempty"`
+}
+
+// ImageAttestation is an attestation that is looked for. It counts when an authority
+// signed it for the very digest that is verified.
+type ImageAttestation struct {
+	// Name of the attestation, for findings and rules.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	Name string `json:"name"`
+	// PredicateType is the type of the statement: a URI, as
+	// https://slsa.dev/provenance/v1, or one of the names that cosign attest has:
+	// slsaprovenance, slsaprovenance02, slsaprovenance1, spdx, spdxjson, cyclonedx,
+	// vuln, openvex, link, custom.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self in ['slsaprovenance', 'slsaprovenance02', 'slsaprovenance1', 'spdx', 'spdxjson', 'cyclonedx', 'vuln', 'openvex', 'link', 'custom'] || self.matches('^[a-zA-Z][a-zA-Z0-9+.-]*:.+')",message="must be a URI, or a name that cosign attest has, such as slsaprovenance1"
+	// +required
+	PredicateType string `json:"predicateType"`
+	// Optional lets the image pass without the attestation. Otherwise it is refused.
+	// +optional
+	Optional bool `json:"optional,omitempty"`
+	// Authorities are those whose attestation counts, any one of them. Without any they
+	// are those of the rule.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +listType=map
