@@ -30,7 +30,7 @@ func checkGatekeeper(s Set, opts Options, report func(string, ...any)) {
 // its rules, and templates see nothing of each other.
 func compileGatekeeper(s Set, outer matcher, opts Options, bad *problems) []*set {
 	before := len(bad.list) + bad.more
-	r := readGatekeeper(s.Name, s.Manifests, bad)
+	r := readGatekeeper(s.Name, opts.EnforcementPoint, s.Manifests, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}

@@ -16,7 +16,8 @@ type constraintMatch struct {
 	matcher
 	name, scope       string
 	namespaceSelector *matcher
-	never             bool // it is for objects that Gatekeeper derives from others
+	source            string // Original, Generated, or empty for all
+	never             bool   // it is enforced elsewhere
 }
 
 // readMatch reads spec.match. A criterion that is not known is an error.
@@ -71,9 +72,9 @@ func readMatch(v any) (constraintMatch, error) {
 		return m, fmt.Errorf("scope %q is unknown: use Cluster, Namespaced or *", clip(spec.Scope, 64))
 	}
 	switch spec.Source {
-	case "", "All", "Original":
-	case "Generated":
-		m.never = true
+	case "", "All":
+	case "Original", "Generated":
+		m.source = spec.Source
 	default:
 		return m, fmt.Errorf("source %q is unknown: use All, Original or Generated", clip(spec.Source, 64))
 	}
@@ -84,7 +85,7 @@ func readMatch(v any) (constraintMatch, error) {
 // selects reports whether one of the objects is selected. Where that hangs on the
 // Namespace and it is not known, it is not known.
 func (m *constraintMatch) selects(s *subject) (yes, unknown bool) {
-	if m.never {
+	if m.never || m.source == "Generated" && !s.Generated || m.source == "Original" && s.Generated {
 		return false, false
 	}
 	for i := range s.headers {

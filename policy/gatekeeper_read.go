@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,6 +59,7 @@ type constraint struct {
 // A gatekeeperReader collects templates and constraints.
 type gatekeeperReader struct {
 	set         string
+	point       string // of enforcement
 	bad         *problems
 	file        string
 	templates   map[string]*template
@@ -66,9 +68,9 @@ type gatekeeperReader struct {
 
 // readGatekeeper reads YAML files. Documents of groups that are not Gatekeeper's are
 // left out: samples lie beside the templates.
-func readGatekeeper(set string, files map[string]string, bad *problems) *gatekeeperReader {
+func readGatekeeper(set, point string, files map[string]string, bad *problems) *gatekeeperReader {
 	before := len(bad.list) + bad.more
-	r := &gatekeeperReader{set: set, bad: bad, templates: map[string]*template{}}
+	r := &gatekeeperReader{set: set, point: cmp.Or(point, admissionPoint), bad: bad, templates: map[string]*template{}}
 	for _, file := range slices.Sorted(maps.Keys(files)) {
 		if name := path.Base(file); name == "kustomization.yaml" || name == "kustomization.yml" {
 			continue
@@ -247,12 +249,14 @@ func (r *gatekeeperReader) constraint(n *yaml.Node, object map[string]any, kind 
 		}
 	}
 	var err error
-	if c.enforcement, err = enforcementOf(spec); err != nil {
+	var elsewhere bool
+	if c.enforcement, elsewhere, err = r.enforcement(spec); err != nil {
 		return yamlErrorf(fieldOr(n, "spec"), "%s", err)
 	}
 	if c.match, err = readMatch(spec["match"]); err != nil {
 		return yamlErrorf(fieldOr(n, "spec", "match"), "spec.match: %s", err)
 	}
+	c.match.never = elsewhere
 	if p := spec["parameters"]; p != nil {
 		if c.parameters, ok = p.(map[string]any); !ok {
 			return yamlErrorf(fieldOr(n, "spec", "parameters"), "spec.parameters is not an object")
@@ -272,40 +276,45 @@ func fieldOr(n *yaml.Node, keys ...string) *yaml.Node {
 	return n
 }
 
-// enforcementOf says how hard a constraint bites at the doors that there are.
-func enforcementOf(spec map[string]any) (Enforcement, error) {
+// admissionPoint is where Gatekeeper's webhook enforces.
+const admissionPoint = "validation.gatekeeper.sh"
+
+// enforcement says how hard a constraint bites, and whether it does not at all at the
+// point at which it is to. At Gatekeeper's webhook what is scoped for others is audited.
+func (r *gatekeeperReader) enforcement(spec map[string]any) (e Enforcement, elsewhere bool, err error) {
 	actions := map[string]Enforcement{"": Deny, "deny": Deny, "warn": Warn, "dryrun": Audit}
 	action, ok := spec["enforcementAction"].(string)
 	if !ok && spec["enforcementAction"] != nil {
-		return "", errors.New("enforcementAction is not a string")
+		return "", false, errors.New("enforcementAction is not a string")
 	}
 	if action != "scoped" {
-		e, ok := actions[action]
-		if !ok {
-			return "", fmt.Errorf("enforcementAction %q is unknown: use deny, warn, dryrun or scoped", clip(action, 64))
+		if e, ok = actions[action]; !ok {
+			return "", false, fmt.Errorf("enforcementAction %q is unknown: use deny, warn, dryrun or scoped", clip(action, 64))
 		}
-		return e, nil
+		return e, false, nil
 	}
 	list, ok := spec["scopedEnforcementActions"].([]any)
 	if !ok {
-		return "", errors.New("enforcementAction scoped wants scopedEnforcementActions")
+		return "", false, errors.New("enforcementAction scoped wants scopedEnforcementActions")
 	}
-	hardest := Audit
+	hardest, here := Audit, false
 	for _, item := range list {
 		name, _ := dig(item, "action").(string)
 		e, ok := actions[name]
 		points, _ := dig(item, "enforcementPoints").([]any)
 		if !ok || name == "" || len(points) == 0 {
-			return "", fmt.Errorf("in scopedEnforcementActions, action %q with %d enforcementPoints: use deny, warn or dryrun, and name the points", clip(name, 64), len(points))
+			return "", false, fmt.Errorf("in scopedEnforcementActions, action %q with %d enforcementPoints: use deny, warn or dryrun, and name the points", clip(name, 64), len(points))
 		}
 		for _, p := range points {
-			point, _ := dig(p, "name").(string)
-			if (point == "*" || point == "validation.gatekeeper.sh") && order(e) < order(hardest) {
+			if point, _ := dig(p, "name").(string); point != "*" && point != r.point {
+				continue
+			}
+			if here = true; order(e) < order(hardest) {
 				hardest = e
 			}
 		}
 	}
-	return hardest, nil
+	return hardest, !here && r.point != admissionPoint, nil
 }
 
 // order sorts enforcements, the hardest first.

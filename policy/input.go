@@ -55,6 +55,10 @@ type Input struct {
 	// Together says that the caller asks [Engine.EvaluateTogether] as well. Otherwise a
 	// set that judges objects together is undetermined.
 	Together bool
+	// Generated says that nobody wrote the object: it stands for one that a controller
+	// would make of another, as by an ExpansionTemplate of Gatekeeper. Constraints
+	// select by it (spec.match.source).
+	Generated bool
 }
 
 // A UserInfo is who asks, as in an admission request.

@@ -110,6 +110,10 @@ type Options struct {
 	// Fields knows the fields of kinds: a rule for one of them that reads a field that
 	// it does not have is refused. Nil knows none.
 	Fields FieldSource
+	// EnforcementPoint is where constraints are enforced, for those whose
+	// enforcementAction is scoped: validation.gatekeeper.sh when empty. At another point
+	// a constraint without an action for it is not asked at all.
+	EnforcementPoint string
 	// ReadWholeInput turns off the pruning of input to the paths that the rules
 	// read, and with it the memory of what rules said of it. It is slower and gives
 	// the same findings.

@@ -146,7 +146,12 @@ type suiteRun struct {
 	result Result // what all results have in common
 	skip   bool
 	engine *policy.Engine
+	// expansions are those of the test, sorted by name.
+	expansions []expansion
 }
+
+// gatorPoint is where gator enforces constraints.
+const gatorPoint = "gator.gatekeeper.sh"
 
 func (r *suiteRun) run(ctx context.Context) ([]Result, error) {
 	var out []Result
@@ -206,8 +211,8 @@ func (r *suiteRun) load(ctx context.Context) error {
 	if r.skip {
 		return nil
 	}
-	if r.test.Expansion != "" {
-		return errors.New("expansion templates are not supported")
+	if err := r.loadExpansions(); err != nil {
+		return err
 	}
 	set := policy.Set{Name: "policies", Format: policy.FormatGatekeeper, Manifests: map[string]string{}}
 	for what, name := range map[string]string{"template": r.test.Template, "constraint": r.test.Constraint} {
@@ -225,7 +230,7 @@ func (r *suiteRun) load(ctx context.Context) error {
 		set.Manifests[r.source.show(file)] = string(raw)
 	}
 	options := r.o.Load
-	options.Timeout = r.o.Timeout
+	options.Timeout, options.EnforcementPoint = r.o.Timeout, gatorPoint
 	var err error
 	r.engine, err = policy.Load(ctx, []policy.Set{set}, options)
 	return err
@@ -243,13 +248,16 @@ func (r *suiteRun) check(ctx context.Context, c suiteCase) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var messages, wrong []string
-	for _, f := range r.engine.Evaluate(ctx, in) {
-		if f.Reason != verdict.PolicyDenied {
-			return nil, fmt.Errorf("%s: %s", f.Reason, f.Message)
-		}
-		messages = append(messages, f.Message)
+	messages, err := r.violations(ctx, in, "")
+	if err != nil {
+		return nil, err
 	}
+	implied, err := r.implied(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	messages = append(messages, implied...)
+	var wrong []string
 	for _, a := range c.Assertions {
 		why, err := a.holds(messages)
 		if err != nil {
@@ -265,4 +273,16 @@ func (r *suiteRun) check(ctx context.Context, c suiteCase) ([]string, error) {
 		}
 	}
 	return wrong, nil
+}
+
+// violations are the messages about one object, each with something before it.
+func (r *suiteRun) violations(ctx context.Context, in policy.Input, before string) ([]string, error) {
+	var messages []string
+	for _, f := range r.engine.Evaluate(ctx, in) {
+		if f.Reason != verdict.PolicyDenied {
+			return nil, fmt.Errorf("%s: %s", f.Reason, f.Message)
+		}
+		messages = append(messages, before+f.Message)
+	}
+	return messages, nil
 }

@@ -115,7 +115,7 @@ func TestGatorTests(t *testing.T) {
 		"NoCases":    {"A test without cases asserts nothing.", suiteHead, author.Failed, "no cases"},
 		"Loads":      {"A test whose constraint does not load fails.", strings.Replace(suiteHead, "constraint.yaml", "wrong.yaml", 1) + "  cases: [{name: c, object: good.yaml, assertions: [{violations: \"no\"}]}]\n", author.Errored, "wrong.yaml:"},
 		"Gone":       {"A file that is gone is no constraint that is refused.", strings.Replace(suiteHead, "constraint.yaml", "gone.yaml", 1) + "  invalid: true\n", author.Errored, "gone.yaml"},
-		"Expansion":  {"What is not supported is told.", suiteHead + "  expansion: e.yaml\n  cases: [{name: c, object: good.yaml, assertions: [{violations: \"no\"}]}]\n", author.Errored, "not supported"},
+		"Expansion":  {"ExpansionTemplates that are gone are told.", suiteHead + "  expansion: e.yaml\n  cases: [{name: c, object: good.yaml, assertions: [{violations: \"no\"}]}]\n", author.Errored, "e.yaml: file does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := gator(t, tc.text, author.Options{})
