@@ -16,6 +16,7 @@ import (
 	policybundle "gitgate.dev/gitgate/policy/bundle"
 	"gitgate.dev/gitgate/policy/report"
 	"gitgate.dev/gitgate/verify/bundle"
+	"gitgate.dev/gitgate/verify/image"
 )
 
 // policyPull holds the flags of `gitgate policy pull`.
@@ -70,6 +71,9 @@ unavailable.`,
 }
 
 func (o *policyPull) run(cmd *cobra.Command, ref string) error {
+	if _, _, err := image.Parse(ref); err != nil {
+		return fmt.Errorf("%s: %w", report.Printable(ref), err)
+	}
 	images, err := o.trustedKeys.config()
 	if err == nil {
 		err = o.reach(&images)
