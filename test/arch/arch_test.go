@@ -62,7 +62,7 @@ var rules = map[string]rule{
 	"policy/schema/internal/generate": {ours: []string{"policy/schema/internal/openapi"}, stdOnly: true},
 	"verify/commit":                   {ours: []string{}, never: []string{k8s, ctrl, opa}},
 	"verify/image":                    {ours: []string{}, never: []string{ctrl, opa}},
-	"verify/bundle":                   {ours: []string{"verify/image"}, never: []string{k8s, ctrl, opa, cosign}},
+	"verify/bundle":                   {ours: []string{"verify/image"}, never: []string{ctrl, opa, cosign}},
 	"secrets":                         {ours: []string{}, never: []string{clientGo, ctrl, opa}},
 	"reconcile/api/v1alpha1":          {ours: []string{}, never: []string{opa, sops, cosign, goGit}},
 	"reconcile/source":                {ours: []string{}, never: []string{k8s, ctrl, opa}},
