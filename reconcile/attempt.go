@@ -46,7 +46,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	}
 	switch s := a.session; {
 	case a.requested():
-	case s.applied == got.Head && s.appliedW == fingerprint:
+	case s.applied == got.Head && s.appliedW == fingerprint && !s.excepted.lapsed(a.started):
 		return a.steady()
 	case s.judged.question == (question{got.Head, tagHashes(got), fingerprint}) && s.judged.final():
 		out := a.quarantined(s.judged.verdict)

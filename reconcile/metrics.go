@@ -20,6 +20,7 @@ type Metrics struct {
 	objects    *prometheus.GaugeVec
 	drifts     *prometheus.CounterVec
 	correction prometheus.Histogram
+	exceptions *prometheus.GaugeVec
 	rules      *RuleMetrics
 }
 
@@ -28,6 +29,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	sync := []string{"namespace", "name"}
 	seconds := prometheus.ExponentialBuckets(0.001, 2.5, 14)
 	m := &Metrics{
+		exceptions: newExceptionMetric(sync),
 		ready: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "gitgate_gitsync_ready", Help: "1 when the GitSync is Ready, 0 otherwise.",
 		}, sync),
@@ -57,7 +59,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 	}
 	m.rules = NewRuleMetrics(r)
-	r.MustRegister(m.ready, m.suspended, m.verdicts, m.findings, m.stages, m.reconciles, m.objects, m.drifts, m.correction)
+	r.MustRegister(m.ready, m.suspended, m.verdicts, m.findings, m.stages, m.reconciles, m.objects, m.drifts, m.correction, m.exceptions)
 	return m
 }
 
@@ -94,7 +96,7 @@ func (m *Metrics) forget(namespace, name string) {
 	labels := prometheus.Labels{"namespace": namespace, "name": name}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.ready, m.suspended, m.verdicts, m.reconciles, m.objects, m.drifts} {
+	}{m.ready, m.suspended, m.verdicts, m.reconciles, m.objects, m.drifts, m.exceptions} {
 		v.DeletePartialMatch(labels)
 	}
 }

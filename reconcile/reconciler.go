@@ -222,7 +222,7 @@ func (a *attempt) nextTry(out outcome) time.Duration {
 	interval := a.sync.IntervalOrDefault()
 	if !out.retry {
 		a.session.failures = 0
-		return interval
+		return a.session.excepted.soon(time.Now(), interval)
 	}
 	a.session.failures++
 	return a.session.backoff(a.sync.RetryIntervalOrDefault(), interval)
@@ -235,6 +235,9 @@ func (a *attempt) observe(out outcome) {
 	if inv := a.sync.Status.Inventory; inv != nil {
 		a.Metrics.objects.WithLabelValues(ns, name).Set(float64(len(inv.Entries)))
 	}
+	held := gate.NewExceptions(a.session.excepted.list, time.Now()).Count()
+	held.Unused = unused(a.session.judged.verdict)
+	a.Metrics.excepted(ns, name, held)
 	if a.worked {
 		a.Metrics.reconciles.WithLabelValues(ns, name).Observe(time.Since(a.started).Seconds())
 	}

@@ -151,6 +151,7 @@ func (a *attempt) apply(ctx context.Context, release *gate.Release, got *source.
 		return failed(v1alpha1.ReasonReconciliationFailed, "revision %s is applied but could not be remembered: %v", release.Revision(), err)
 	}
 	s.applied, s.appliedW, s.declared = got.Head, fingerprint, applied.Declared()
+	s.excepted = exceptionsOf(s.declared, a.started)
 	info := release.Commit()
 	a.sync.Status.LastAppliedRevision = release.Revision()
 	record(a.sync, v1alpha1.Snapshot{

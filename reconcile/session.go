@@ -31,6 +31,7 @@ type session struct {
 	applied  plumbing.Hash // the head that is applied as a whole
 	appliedW string        // the fingerprint with which it was
 	declared []gate.Object // what it declares
+	excepted exceptions    // of that
 	resumed  string        // the fingerprint with which the last good release was taken up
 	written  string        // the version of the GitSync that we wrote last
 	failures int           // in a row

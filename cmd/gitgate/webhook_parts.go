@@ -107,7 +107,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	if err != nil {
 		return err
 	}
-	if err := w.register(config, certificates, server); err != nil {
+	if err := errors.Join(w.register(config, certificates, server), metrics.Registry.Register(newExceptionGauge(&w.images.exceptions))); err != nil {
 		return err
 	}
 	leader, err := w.audit(config, content)
