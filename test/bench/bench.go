@@ -113,7 +113,7 @@ func (b *bench) populate(ctx context.Context, flux *peer) error {
 		}
 	}
 	if flux != nil {
-		b.flux, err = newFlux(b.world, flux.binary)
+		b.flux, err = newFlux(b.world, flux)
 	}
 	return err
 }
@@ -122,9 +122,7 @@ func (b *bench) populate(ctx context.Context, flux *peer) error {
 func (b *bench) close() error {
 	for _, t := range []*tool{b.gitgate, b.flux} {
 		if t != nil {
-			for _, p := range t.procs {
-				p.Stop()
-			}
+			t.stop()
 		}
 	}
 	return b.world.close()

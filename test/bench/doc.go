@@ -11,15 +11,9 @@
 //
 // # The peer
 //
-// The peer is Flux's kustomize-controller, unmodified, built from the module
-// test/bench/flux. It does what is compared: it builds manifests, dry-runs,
-// applies, prunes, and looks for drift. Flux's other half, source-controller, is
-// not run: a module that it needs is not to be had from every module proxy. In
-// its place bench publishes each revision as source-controller would, as an
-// archive and in the status of a GitRepository, before the clock starts. So Flux
-// is spared the clone, the check of signatures, the archive and all requests of
-// its source-controller, and gitgate is spared nothing: the ratios are the lower
-// bounds of what a full Flux would give.
+// The peer is Flux's source-controller and kustomize-controller, unmodified, built
+// from the modules test/bench/fluxsource and test/bench/flux. Both read the same Git
+// server as gitgate. They verify nothing and judge no policy; gitgate is spared nothing.
 //
 // # The floors
 //

@@ -1,20 +1,13 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"net"
-	"net/http"
+	"os"
 	"path/filepath"
-	"slices"
-	"sync"
+	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +17,8 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"gitgate.dev/gitgate/test/bench/internal/measure"
+	"gitgate.dev/gitgate/test/testkit/gitrepo"
+	"gitgate.dev/gitgate/test/testkit/gitserver"
 )
 
 const fluxNamespace = "flux-system"
@@ -33,154 +28,116 @@ var (
 	gitRepositories = schema.GroupVersionResource{Group: "source.toolkit.fluxcd.io", Version: "v1", Resource: "gitrepositories"}
 )
 
-// A fluxDriver drives kustomize-controller and does the work of
-// source-controller: it serves archives and names them in the status of
-// GitRepositories.
+// A fluxDriver drives source-controller and kustomize-controller. Its repositories
+// hold commits that nobody signed: nothing here verifies any.
 type fluxDriver struct {
 	client dynamic.Interface
-	server *http.Server
-	addr   string
-
-	mu       sync.Mutex
-	archives map[string][]byte // by path, the newest of each site
+	git    *gitserver.Server
+	repos  map[string]*gitrepo.Repo // by site
 }
 
-// newFlux starts kustomize-controller with the settings it is shipped with,
-// except that it does not elect a leader.
-func newFlux(w *world, binary string) (*tool, error) {
-	d := &fluxDriver{client: w.client, archives: map[string][]byte{}}
-	if err := d.listen(); err != nil {
-		return nil, err
-	}
-	w.onClose(d.server.Close)
+// newFlux starts both controllers with the settings they are shipped with, except that
+// they do not elect a leader and tell no notification-controller.
+func newFlux(w *world, p *peer) (*tool, error) {
 	kubeconfig := filepath.Join(w.dir, "flux.kubeconfig")
 	if err := w.cluster.KubeconfigFor(kubeconfig, "flux"); err != nil {
 		return nil, err
 	}
-	p, err := measure.Start(measure.Program{
-		Name: "kustomize-controller", Path: binary, Log: filepath.Join(w.logs, "kustomize-controller.log"),
-		Env:  []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + fluxNamespace},
-		Args: []string{"--watch-all-namespaces", "--log-level=info", "--log-encoding=json", "--metrics-addr=0", "--health-addr=0"},
-	})
+	t := &tool{
+		name: "Flux", user: "flux", namespace: fluxNamespace, client: w.client, gvr: kustomizations,
+		driver: &fluxDriver{client: w.client, git: w.git, repos: map[string]*gitrepo.Repo{}},
+	}
+	storage := filepath.Join(w.dir, "artifacts")
+	if err := os.Mkdir(storage, 0o700); err != nil {
+		return nil, err
+	}
+	artifacts, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	return &tool{
-		name: "Flux", user: "flux", namespace: fluxNamespace, client: w.client, procs: []*measure.Process{p},
-		gvr: kustomizations, driver: d,
-	}, nil
+	for name, program := range map[string]measure.Program{
+		"source-controller": {Path: p.source, Args: []string{
+			"--storage-path=" + storage, "--storage-addr=" + artifacts, "--storage-adv-addr=" + artifacts,
+		}},
+		"kustomize-controller": {Path: p.kustomize},
+	} {
+		program.Name, program.Log = name, filepath.Join(w.logs, name+".log")
+		program.Env = []string{"KUBECONFIG=" + kubeconfig, "RUNTIME_NAMESPACE=" + fluxNamespace}
+		program.Args = append(program.Args, "--watch-all-namespaces", "--log-level=info", "--log-encoding=json", "--metrics-addr=0", "--health-addr=0")
+		process, err := measure.Start(program)
+		if err != nil {
+			t.stop()
+			return nil, err
+		}
+		t.procs = append(t.procs, process)
+	}
+	return t, nil
 }
 
-func (d *fluxDriver) listen() error {
+// freeAddress returns an address that nobody listened to a moment ago: source-controller
+// has to be told where its artifacts will be found.
+func freeAddress() (string, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
-	}
-	d.addr = ln.Addr().String()
-	d.server = &http.Server{Handler: http.HandlerFunc(d.serve), ReadHeaderTimeout: time.Minute}
-	go d.server.Serve(ln) // ends when the server is closed
-	return nil
-}
-
-func (d *fluxDriver) serve(w http.ResponseWriter, r *http.Request) {
-	d.mu.Lock()
-	data, ok := d.archives[r.URL.Path]
-	d.mu.Unlock()
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	_, _ = w.Write(data) // a client that has gone away says so itself
-}
-
-// publish makes the archive of a revision. Its name is not that of a commit:
-// nothing here reads Git.
-func (d *fluxDriver) publish(ctx context.Context, s *site) (string, error) {
-	data, err := archive(s.tree())
-	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(data)
-	s.revision = "main@sha1:" + hex.EncodeToString(sum[:20])
-	d.mu.Lock()
-	d.archives[d.path(s)] = data
-	d.mu.Unlock()
-	repository := &unstructured.Unstructured{Object: map[string]any{
+	return ln.Addr().String(), ln.Close()
+}
+
+func (d *fluxDriver) repository(s *site) string { return "flux-" + s.name + ".git" }
+
+func (d *fluxDriver) publish(_ context.Context, s *site) (string, error) {
+	repo := d.repos[s.name]
+	if repo == nil {
+		dir, err := d.git.CreateRepo(d.repository(s))
+		if err != nil {
+			return "", err
+		}
+		if repo, err = gitrepo.InitBare(dir); err != nil {
+			return "", err
+		}
+		d.repos[s.name] = repo
+	}
+	head, err := repo.Commit(gitrepo.Change{Files: s.tree(), Message: "Change " + s.name, Author: gitrepo.Person{Name: "Bench", Email: "bench@example.com"}})
+	return "main@sha1:" + head.String(), err
+}
+
+func (d *fluxDriver) begin(ctx context.Context, s *site, interval time.Duration) error {
+	source := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
 		"metadata": map[string]any{"name": s.name, "namespace": fluxNamespace},
-		"spec":     map[string]any{"url": "https://git.invalid/" + s.name + ".git", "interval": "1h", "ref": map[string]any{"branch": "main"}},
-	}}
-	objects := d.client.Resource(gitRepositories).Namespace(fluxNamespace)
-	list, err := objects.List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + s.name})
-	if err != nil || len(list.Items) > 0 {
-		return s.revision, err
-	}
-	if _, err := objects.Create(ctx, repository, metav1.CreateOptions{}); err != nil {
-		return "", err
-	}
-	return s.revision, d.announce(ctx, s)
-}
-
-func (d *fluxDriver) path(s *site) string {
-	return "/gitrepository/" + fluxNamespace + "/" + s.name + "/latest.tar.gz"
-}
-
-// announce writes the status that source-controller would.
-func (d *fluxDriver) announce(ctx context.Context, s *site) error {
-	d.mu.Lock()
-	data := d.archives[d.path(s)]
-	d.mu.Unlock()
-	now := time.Now().UTC().Format(time.RFC3339)
-	status, err := json.Marshal(map[string]any{"status": map[string]any{
-		"observedGeneration": 1,
-		"artifact": map[string]any{
-			"url": "http://" + d.addr + d.path(s), "path": d.path(s), "revision": s.revision, "size": len(data),
-			"digest": fmt.Sprintf("sha256:%x", sha256.Sum256(data)), "lastUpdateTime": now,
+		"spec": map[string]any{
+			"url": d.git.URL(d.repository(s)), "interval": interval.String(), "timeout": patience.String(), "ref": map[string]any{"branch": "main"},
 		},
-		"conditions": []any{map[string]any{
-			"type": "Ready", "status": "True", "reason": "Succeeded", "observedGeneration": 1,
-			"message": "stored artifact for revision '" + s.revision + "'", "lastTransitionTime": now,
-		}},
-	}})
-	if err != nil {
-		return err
-	}
-	_, err = d.client.Resource(gitRepositories).Namespace(fluxNamespace).
-		Patch(ctx, s.name, types.MergePatchType, status, metav1.PatchOptions{}, "status")
-	return err
-}
-
-func (d *fluxDriver) object(s *site, interval time.Duration) (*unstructured.Unstructured, error) {
-	return &unstructured.Unstructured{Object: map[string]any{
+	}}
+	kustomization := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
 		"metadata": map[string]any{"name": s.name, "namespace": fluxNamespace},
 		"spec": map[string]any{
 			"interval": interval.String(), "timeout": patience.String(), "path": "./" + s.path(), "prune": true,
 			"sourceRef": map[string]any{"kind": "GitRepository", "name": s.name},
 		},
-	}}, nil
+	}}
+	_, first := d.client.Resource(gitRepositories).Namespace(fluxNamespace).Create(ctx, source, metav1.CreateOptions{})
+	_, second := d.client.Resource(kustomizations).Namespace(fluxNamespace).Create(ctx, kustomization, metav1.CreateOptions{})
+	return errors.Join(first, second)
 }
 
-// archive packs files as source-controller does: a tar of regular files without
-// owners or times, compressed.
-func archive(files map[string]string) ([]byte, error) {
-	var out bytes.Buffer
-	gz := gzip.NewWriter(&out)
-	tw := tar.NewWriter(gz)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		header := &tar.Header{Name: name, Mode: 0o600, Size: int64(len(files[name])), Typeflag: tar.TypeReg}
-		if err := tw.WriteHeader(header); err != nil {
-			return nil, err
-		}
-		if _, err := tw.Write([]byte(files[name])); err != nil {
-			return nil, err
-		}
-	}
-	if err := tw.Close(); err != nil {
-		return nil, err
-	}
-	if err := gz.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
+func (d *fluxDriver) announce(ctx context.Context, s *site) error {
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"reconcile.fluxcd.io/requestedAt":%q}}}`, s.revision)
+	return d.patchSource(ctx, s, patch)
+}
+
+func (d *fluxDriver) setInterval(ctx context.Context, s *site, interval time.Duration) error {
+	return d.patchSource(ctx, s, `{"spec":{"interval":`+strconv.Quote(interval.String())+`}}`)
+}
+
+func (d *fluxDriver) patchSource(ctx context.Context, s *site, patch string) error {
+	_, err := d.client.Resource(gitRepositories).Namespace(fluxNamespace).
+		Patch(ctx, s.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{})
+	return err
+}
+
+func (d *fluxDriver) end(ctx context.Context, s *site) error {
+	return d.client.Resource(gitRepositories).Namespace(fluxNamespace).Delete(ctx, s.name, metav1.DeleteOptions{})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
@@ -138,8 +137,8 @@ func (d *gitgateDriver) announce(ctx context.Context, s *site) error {
 	return err
 }
 
-func (d *gitgateDriver) object(s *site, interval time.Duration) (*unstructured.Unstructured, error) {
-	return toUnstructured(&v1alpha1.GitSync{
+func (d *gitgateDriver) begin(ctx context.Context, s *site, interval time.Duration) error {
+	object, err := toUnstructured(&v1alpha1.GitSync{
 		ObjectMeta: metav1.ObjectMeta{Name: s.name, Namespace: gitgateNamespace},
 		Spec: v1alpha1.GitSyncSpec{
 			URL: d.url(s), Ref: v1alpha1.GitRef{Branch: "main"}, Path: s.path(),
@@ -147,4 +146,13 @@ func (d *gitgateDriver) object(s *site, interval time.Duration) (*unstructured.U
 			Trust: v1alpha1.LocalReference{Name: s.name}, Policies: []v1alpha1.LocalReference{{Name: policySet}},
 		},
 	}, v1alpha1.GroupVersion.WithKind("GitSync"))
+	if err != nil {
+		return err
+	}
+	_, err = d.client.Resource(v1alpha1.GroupVersion.WithResource("gitsyncs")).Namespace(gitgateNamespace).Create(ctx, object, metav1.CreateOptions{})
+	return err
 }
+
+func (d *gitgateDriver) setInterval(context.Context, *site, time.Duration) error { return nil }
+
+func (d *gitgateDriver) end(context.Context, *site) error { return nil }

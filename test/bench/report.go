@@ -72,18 +72,12 @@ func (r row) within(goal float64) row {
 	return r.judge(fmt.Sprintf("≤ %s× the floor", measure.Number(goal)), r.Gitgate.Per(r.Floor).Median() <= goal)
 }
 
-// below asks for gitgate to need less than both controllers of Flux. Only one of
-// them is measured: who needs less than it needs less than both, and of who does
-// not nothing is known.
+// below asks for gitgate to need less than both controllers of Flux together.
 func (r row) below() row {
 	if len(r.Flux) == 0 || len(r.Gitgate) == 0 {
 		return r
 	}
-	r = r.ratio().judge("below Flux's two controllers", true)
-	if r.Gitgate.Median() >= r.Flux.Median() {
-		r.Met = nil
-	}
-	return r
+	return r.ratio().judge("below Flux's two controllers", r.Gitgate.Median() < r.Flux.Median())
 }
 
 // atMost asks for every value of a counting row to be at most goal, and for the
@@ -145,7 +139,7 @@ func (r *report) print(out io.Writer, format string) error {
 func (r *report) markdown() string {
 	var b strings.Builder
 	b.WriteString(r.Describe(fmt.Sprintf("%d objects, %d rounds", r.Objects, r.Rounds)) + "\n\n")
-	b.WriteString("| | gitgate | Flux (kustomize-controller alone) | floor | ratio | goal | |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| | gitgate | Flux | floor | ratio | goal | |\n|---|---|---|---|---|---|---|\n")
 	for _, w := range r.Rows {
 		floor := w.Floor.Format(w.Unit)
 		if w.FloorName != "" {

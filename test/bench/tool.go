@@ -27,8 +27,12 @@ type driver interface {
 	publish(ctx context.Context, s *site) (revision string, err error)
 	// announce tells the program that there is a new revision.
 	announce(ctx context.Context, s *site) error
-	// object is what makes the program keep a site applied.
-	object(s *site, interval time.Duration) (*unstructured.Unstructured, error)
+	// begin makes the program keep a site applied.
+	begin(ctx context.Context, s *site, interval time.Duration) error
+	// setInterval changes what the program does at an interval beside applying.
+	setInterval(ctx context.Context, s *site, interval time.Duration) error
+	// end removes what begin created, except for what the program applies from.
+	end(ctx context.Context, s *site) error
 }
 
 // A tool is one of the programs that are compared.
@@ -60,12 +64,7 @@ func (t *tool) publish(ctx context.Context, s *site) (err error) {
 
 // begin makes the tool keep a published site applied.
 func (t *tool) begin(ctx context.Context, s *site) error {
-	object, err := t.driver.object(s, longInterval)
-	if err != nil {
-		return err
-	}
-	_, err = t.syncs().Create(ctx, object, metav1.CreateOptions{})
-	return err
+	return t.driver.begin(ctx, s, longInterval)
 }
 
 // awaitApplied waits until the tool reports the site's revision as applied, for
@@ -87,6 +86,9 @@ func (t *tool) awaitApplied(ctx context.Context, s *site) error {
 
 // setInterval changes how often the tool works on a site unasked.
 func (t *tool) setInterval(ctx context.Context, s *site, interval time.Duration) error {
+	if err := t.driver.setInterval(ctx, s, interval); err != nil {
+		return err
+	}
 	patch := fmt.Sprintf(`{"spec":{"interval":%q}}`, interval)
 	if _, err := t.syncs().Patch(ctx, s.name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 		return err
@@ -103,9 +105,20 @@ func (t *tool) end(ctx context.Context, s *site) error {
 	if err := t.syncs().Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
-	return await(ctx, t.syncs(), s.name, t.name+" to let go of "+s.name, func(u *unstructured.Unstructured) (bool, error) {
+	err := await(ctx, t.syncs(), s.name, t.name+" to let go of "+s.name, func(u *unstructured.Unstructured) (bool, error) {
 		return u == nil, nil
 	})
+	if err != nil {
+		return err
+	}
+	return t.driver.end(ctx, s)
+}
+
+// stop ends the programs.
+func (t *tool) stop() {
+	for _, p := range t.procs {
+		p.Stop()
+	}
 }
 
 // cpu is the processor time that the tool has used so far, in seconds.
