@@ -35,7 +35,8 @@ type previewSource func(ctx context.Context, add func(context.Context, previewIn
 // A previewInput is an object and where it was found.
 type previewInput struct {
 	policy.Input
-	from    string // as in "commit 0123abcd"; empty is the cluster
+	from    string // as in HEAD~2; empty is the cluster
+	commit  string // its hash
 	gitSync string // that is known to declare it
 }
 
@@ -58,12 +59,12 @@ func (o *policyPreview) sources(ctx context.Context, stdin io.Reader, sets *prev
 		if err != nil {
 			return nil, err
 		}
-		list, err := commitsOf(repo, o.commits)
+		name, list, err := commitsOf(repo, o.commits)
 		if err != nil {
 			return nil, fmt.Errorf("--commits %s: %w", o.commits, err)
 		}
 		out = append(out, func(ctx context.Context, add func(context.Context, previewInput) error) ([]verdict.Finding, error) {
-			return o.judgeCommits(ctx, p, repo, list, add)
+			return o.judgeCommits(ctx, p, repo, name, list, add)
 		})
 	}
 	if o.log != "" {
@@ -114,31 +115,32 @@ func (o *policyPreview) liveExceptions(ctx context.Context, now time.Time) (*gat
 	}
 }
 
-// commitsOf lists commits by first parents, newest first.
-func commitsOf(repo *gitRepository, arg string) ([]*object.Commit, error) {
-	var from plumbing.Hash
-	most, err := strconv.Atoi(arg)
-	head := plumbing.ZeroHash
-	if err == nil {
+// commitsOf lists commits by first parents, newest first, and names the newest.
+func commitsOf(repo *gitRepository, arg string) (name string, out []*object.Commit, err error) {
+	var from, head plumbing.Hash
+	most, notNumber := strconv.Atoi(arg)
+	if notNumber == nil {
 		if most < 1 || most > maxPreviewCommits {
-			return nil, fmt.Errorf("want 1 to %d commits", maxPreviewCommits)
+			return "", nil, fmt.Errorf("want 1 to %d commits", maxPreviewCommits)
 		}
-		head, err = repo.resolve("HEAD")
+		name = "HEAD"
+		head, err = repo.resolve(name)
 	} else {
 		var r revisionRange
 		if r, err = repo.parseRange(arg); err == nil && !r.ranged {
 			err = errors.New("want a number of commits, or A..B")
 		}
+		_, name, _ = strings.Cut(arg, "..")
+		name = orHead(name)
 		head, from, most = r.to, r.from, maxPreviewCommits+1
 	}
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	var out []*object.Commit
 	for hash := head; hash != from && len(out) < most; {
 		c, err := object.GetCommit(repo.objects, hash)
 		if err != nil {
-			return nil, fmt.Errorf("commit %s: %w", hash, err)
+			return "", nil, fmt.Errorf("commit %s: %w", hash, err)
 		}
 		out = append(out, c)
 		if len(c.ParentHashes) == 0 {
@@ -148,17 +150,20 @@ func commitsOf(repo *gitRepository, arg string) ([]*object.Commit, error) {
 	}
 	switch {
 	case len(out) > maxPreviewCommits:
-		return nil, fmt.Errorf("more than %d commits", maxPreviewCommits)
+		return "", nil, fmt.Errorf("more than %d commits", maxPreviewCommits)
 	case len(out) == 0:
-		return nil, errors.New("there is no commit in it")
+		return "", nil, errors.New("there is no commit in it")
 	}
-	return out, nil
+	return name, out, nil
 }
 
 // judgeCommits judges what commits change, and all of the newest.
-func (o *policyPreview) judgeCommits(ctx context.Context, p *previewer, repo *gitRepository, list []*object.Commit, add func(context.Context, previewInput) error) (problems []verdict.Finding, err error) {
+func (o *policyPreview) judgeCommits(ctx context.Context, p *previewer, repo *gitRepository, name string, list []*object.Commit, add func(context.Context, previewInput) error) (problems []verdict.Finding, err error) {
 	for i, c := range list {
-		from := fmt.Sprintf("commit %.12s", c.Hash)
+		from := name
+		if i > 0 {
+			from = fmt.Sprintf("%s~%d", name, i)
+		}
 		found, err := p.commit(ctx, &o.commit, repo, c, firstParent(repo, c), previewInput{from: from}, i == 0, add)
 		if err != nil {
 			return nil, err
@@ -214,7 +219,7 @@ func (p *previewer) commit(ctx context.Context, of *policyCommit, repo *gitRepos
 	if err != nil {
 		return nil, err
 	}
-	p.exceptions = gate.NewExceptions(list, p.now)
+	p.exceptions, about.commit = gate.NewExceptions(list, p.now), head.Hash.String()
 	for _, in := range inputs {
 		about.Input = in
 		if err := add(ctx, about); err != nil {

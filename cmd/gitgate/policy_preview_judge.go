@@ -132,7 +132,7 @@ func (p *previewer) count(in previewInput, before, after []verdict.Finding) {
 		if !ok {
 			continue
 		}
-		change.Object, change.Rule, change.From, change.GitSync = about.id, rule, in.from, about.gitSync
+		change.Object, change.Rule, change.From, change.Commit, change.GitSync = about.id, rule, in.from, in.commit, about.gitSync
 		change.Owner, change.Namespace, change.AlsoBefore = about.owner, about.namespace, refused && change.Change == previewDenied
 		p.change(change, counted)
 	}

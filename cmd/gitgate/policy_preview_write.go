@@ -79,6 +79,7 @@ type previewChange struct {
 	File     string   `json:"file,omitempty"`
 	Line     int      `json:"line,omitempty"`
 	From     string   `json:"from,omitempty"` // a commit or a line of a log; empty is the cluster
+	Commit   string   `json:"commit,omitempty"`
 	Messages []string `json:"messages"`
 	// AlsoBefore says that another rule refuses the object already.
 	AlsoBefore bool `json:"alsoBefore,omitempty"`
