@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -25,8 +26,10 @@ type AdmissionRules struct {
 	// Client reads our own kinds from the cache, Direct ConfigMaps without one.
 	Client client.Reader
 	Direct client.Reader
-	// Rules holds the rules of PolicySets that come from elsewhere.
-	Rules *RuleStore
+	// Rules knows the rules of PolicySets that come from elsewhere, and Changes tells
+	// when they are others.
+	Rules   RuleSource
+	Changes <-chan event.TypedGenericEvent[*v1alpha1.PolicySet]
 	// SystemNamespace is gitgate's own.
 	SystemNamespace string
 	// Build takes the PolicySets that judge at admission and all TrustPolicies.
@@ -44,7 +47,7 @@ func (a *AdmissionRules) SetupWithManager(mgr ctrl.Manager) error {
 		Named("admissionrules").
 		Watches(&v1alpha1.PolicySet{}, one, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.TrustPolicy{}, one, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		WatchesRawSource(source.TypedChannel(a.Rules.Changes(), handler.TypedEnqueueRequestsFromMapFunc(
+		WatchesRawSource(source.TypedChannel(a.Changes, handler.TypedEnqueueRequestsFromMapFunc(
 			func(context.Context, *v1alpha1.PolicySet) []reconcile.Request { return []reconcile.Request{{}} }))).
 		WithOptions(controller.Options{NeedLeaderElection: &all}).
 		Complete(a)

@@ -27,6 +27,8 @@ type RuleStoreConfig struct {
 	Bundles BundleSource
 	// Dir is a directory for bundles.
 	Dir string
+	// Lenient goes without credentials that only a cluster has.
+	Lenient bool
 	// SystemNamespace is gitgate's own.
 	SystemNamespace string
 }

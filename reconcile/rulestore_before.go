@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
@@ -69,7 +70,7 @@ func SameBranch(g *v1alpha1.GitPolicySource, sync *v1alpha1.GitSync) bool {
 // formerRules looks for the rules of former commits of one branch.
 type formerRules struct {
 	source   *v1alpha1.GitPolicySource
-	objects  *source.Objects
+	objects  storer.EncodedObjectStorer
 	verifier gate.CommitVerifier
 	earlier  []plumbing.Hash // that were in force, oldest first
 	loads    func(*RemoteRules) error

@@ -106,7 +106,12 @@ func (s *RuleStore) fetchGit(ctx context.Context, set *v1alpha1.PolicySet, in In
 		url: g.URL, branch: g.Ref.Branch, timeout: source.DefaultTimeout,
 		field: "spec.source.git.secretRef", namespace: s.SystemNamespace, secret: g.SecretRef,
 	}
-	if h.repo, h.access, err = s.Sources.reopen(ctx, s.Direct, at, h.repo, h.access); err != nil {
+	h.repo, h.access, err = s.Sources.reopen(ctx, s.Direct, at, h.repo, h.access)
+	if err != nil && s.Lenient && at.secret != nil {
+		at.secret = nil
+		h.repo, h.access, err = s.Sources.reopen(ctx, s.Direct, at, h.repo, h.access)
+	}
+	if err != nil {
 		return "", "", nil, err
 	}
 	got, err := h.repo.Fetch(ctx)

@@ -179,11 +179,8 @@ func repositoryOf(ref string) string {
 // fetchOCI asks the registry, and verifies what the tag names now.
 func (s *RuleStore) fetchOCI(ctx context.Context, set *v1alpha1.PolicySet) (question, revision string, c func() (*candidate, error), err error) {
 	q := s.query(set)
-	if ref := set.Spec.Source.OCI.SecretRef; ref != nil {
-		q.Pull = &corev1.Secret{}
-		if err := s.Direct.Get(ctx, types.NamespacedName{Namespace: s.SystemNamespace, Name: ref.Name}, q.Pull); err != nil {
-			return "", "", nil, notFound(err, verdict.RegistryUnavailable, "spec.source.oci.secretRef: Secret %s/%s", s.SystemNamespace, ref.Name)
-		}
+	if q.Pull, err = s.pullSecret(ctx, set); err != nil {
+		return "", "", nil, err
 	}
 	b, err := s.Bundles.Fetch(ctx, q)
 	var known *image.Error
@@ -195,6 +192,31 @@ func (s *RuleStore) fetchOCI(ctx context.Context, set *v1alpha1.PolicySet) (ques
 		return "", q.Ref, func() (*candidate, error) { return nil, failure }, nil
 	}
 	return b.Digest, b.revision(), func() (*candidate, error) { return s.candidateBundle(set, b) }, nil
+}
+
+// pullSecret reads the credentials of a set; nil for none.
+func (s *RuleStore) pullSecret(ctx context.Context, set *v1alpha1.PolicySet) (*corev1.Secret, error) {
+	ref := set.Spec.Source.OCI.SecretRef
+	if ref == nil {
+		return nil, nil
+	}
+	var out corev1.Secret
+	err := s.Direct.Get(ctx, types.NamespacedName{Namespace: s.SystemNamespace, Name: ref.Name}, &out)
+	if err != nil && s.Lenient {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, notFound(err, verdict.RegistryUnavailable, "spec.source.oci.secretRef: Secret %s/%s", s.SystemNamespace, ref.Name)
+	}
+	return &out, nil
+}
+
+// digestIn is the digest of a revision.
+func digestIn(revision string) string {
+	if i := strings.LastIndexByte(revision, '@'); i >= 0 {
+		return revision[i+1:]
+	}
+	return revision
 }
 
 // candidateBundle refuses what takes back what was in force: a registry can move a tag

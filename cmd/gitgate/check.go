@@ -25,15 +25,17 @@ import (
 // checkOptions are the flags of `gitgate check`.
 type checkOptions struct {
 	rangeOptions
-	keys     []string
-	schemas  []string
-	offline  bool
-	cacheDir string
-	all      bool
-	outputs  []string
-	failOn   string
-	replay   string
-	trace    *ruleTrace // set by gitgate explain
+	keys    []string
+	schemas []string
+	offline bool
+	// policyBundles are NAME=DIR and NAME=FILE.tar.gz.
+	policyBundles []string
+	cacheDir      string
+	all           bool
+	outputs       []string
+	failOn        string
+	replay        string
+	trace         *ruleTrace // set by gitgate explain
 }
 
 func newCheckCommand() *cobra.Command {
@@ -58,8 +60,12 @@ and the objects that differ; with --all every object. Without base all is judged
 from the commit that the TrustPolicy pins.
 
 What cannot be decided is said, and undetermined: encrypted files without keys
-(--keys, SOPS_AGE_KEY_FILE or SOPS_AGE_KEY), registries with --offline, a kind
-whose schema is not known, a work tree that nobody has signed.
+(--keys, SOPS_AGE_KEY_FILE or SOPS_AGE_KEY), registries and rules from elsewhere
+with --offline, a kind whose schema is not known, a work tree that nobody has signed.
+
+Rules that PolicySets have from Git or a registry are fetched and verified here, with
+the credentials of the configuration, or else with those of docker for registries;
+--policy-bundle tries others. Those of the judged branch itself count as of base.
 
 ` + replayHelp + `
 
@@ -95,6 +101,7 @@ Exit codes: 0 allowed, 1 denied, 2 wrong use or configuration, 3 undetermined.`,
 	f.StringArrayVar(&o.keys, "keys", nil, "`FILE` with age identities or armored OpenPGP private keys, to decrypt and check integrity; may be repeated")
 	f.StringArrayVar(&o.schemas, "schemas", nil, "`FILE, DIR or REV:PATH` with CustomResourceDefinitions that the cluster has; may be repeated")
 	f.BoolVar(&o.offline, "offline", false, "ask no registry: images that the cache does not prove are undetermined")
+	f.StringArrayVar(&o.policyBundles, "policy-bundle", nil, "`NAME=DIR or NAME=FILE.tar.gz` with rules in the place of those that the PolicySet NAME has from Git or a registry; may be repeated")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`DIR` to keep between runs: signatures of images, which are verified again, and what files declare that do not differ; $"+cacheKeyVariable+" seals it")
 	f.BoolVar(&o.all, "all", false, "judge every object by the policies, not only those that differ from base")
 	f.StringArrayVarP(&o.outputs, "output", "o", []string{"text"}, "`FORMAT[=FILE]`; may be repeated")
@@ -183,11 +190,21 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 			pre: &precheck{keys: keys, offline: o.offline},
 		},
 	}
+	rules, done, err := newCheckRules(config, repo, c.gates, o.offline, o.policyBundles)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	c.rules = rules
 	out := &checked{report: report.Report{Version: version}, close: func() {}}
 	for _, sync := range syncs {
 		if err := c.check(ctx, sync, out); err != nil {
 			return nil, fmt.Errorf("GitSync %s/%s: %w", sync.Namespace, sync.Name, err)
 		}
+	}
+	if err := rules.unused(); err != nil {
+		out.close()
+		return nil, err
 	}
 	return out, nil
 }
@@ -202,21 +219,24 @@ type checker struct {
 	gates    *gates
 	progress progress
 	outlines outline.Store
+	rules    *checkRules
 }
 
 // check judges the repository for one GitSync.
 func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checked) error {
 	name := sync.Namespace + "/" + sync.Name
-	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync, nil)
-	if err != nil {
-		return reasoned(err)
-	}
 	r, err := c.options.open(ctx, c.repo, sync)
 	if err != nil {
 		return err
 	}
 	former := out.close
 	out.close = func() { former(); r.close() }
+	c.rules.of(r.base, r.head)
+	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync, c.rules)
+	if err != nil {
+		return reasoned(err)
+	}
+	withheld := c.rules.without(&in)
 	schemas := newSchemaStage(c.schemas)
 	c.gates.scope = schemas.scope
 	local := &localStage{prune: sync.PruneEnabled(), progress: c.progress.of(name)}
@@ -235,6 +255,7 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 	}
 	v := c.admit(ctx, g, req, local, known)
 	c.progress.end()
+	v = extended(v, withheld...)
 	if r.note != "" {
 		v = extended(v, verdict.Finding{Stage: verdict.StageCommit, Reason: verdict.NonFastForward, Severity: verdict.Info, Message: r.note})
 	}

@@ -105,12 +105,10 @@ func addRemote(set *policy.Set, in reconcile.PolicyInput) error {
 		return nil
 	}
 	kind := "git"
-	if source.OCI != nil {
-		kind = "oci"
-	}
 	var read policy.Set
 	var err error
-	if source.OCI != nil {
+	if in.Remote.Bundle != nil {
+		kind = "oci"
 		read, err = bundledSet(in.Set.Name, in.Remote.Bundle, policybundle.Dialect{Format: set.Format, RegoVersion: set.RegoVersion})
 	} else {
 		read, err = policy.ReadSetAs(set.Format, in.Set.Name, remoteFiles(in.Remote.Files), ".")

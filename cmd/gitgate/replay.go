@@ -49,6 +49,7 @@ func (o *checkOptions) runReplay(ctx context.Context, stdin io.Reader, stdout io
 	if err != nil {
 		return err
 	}
+	defer p.close()
 	out := replayed{Kind: "Replay", Other: log.other}
 	for _, d := range log.decisions {
 		item, err := p.replay(ctx, d)

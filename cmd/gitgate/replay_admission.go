@@ -40,7 +40,11 @@ func (p *replayer) admission(ctx context.Context, d *loggedDecision, item *repla
 		item.Why = "the findings of the decision cannot be read"
 		return nil
 	}
-	if err := p.admissionRules(ctx); err != nil {
+	var withheld *reconcile.WithheldError
+	if err := p.admissionRules(ctx); errors.As(err, &withheld) {
+		item.Why = withheld.Error()
+		return nil
+	} else if err != nil {
 		return err
 	}
 	var now []json.RawMessage
@@ -86,8 +90,13 @@ func (p *replayer) admissionRules(ctx context.Context) error {
 		config = listing{files}
 	}
 	rules := reconcile.AdmissionRules{
-		Client: config, Direct: config, SystemNamespace: p.system,
+		Client: config, Direct: config, Rules: p.rules, SystemNamespace: p.system,
 		Build: func(ctx context.Context, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
+			for _, set := range sets {
+				if set.Withheld != nil {
+					return set.Withheld
+				}
+			}
 			_, err := p.gates.engine(ctx, sets) // the webhook lives with a set that is broken; here it is told
 			if err != nil {
 				return err
@@ -95,7 +104,10 @@ func (p *replayer) admissionRules(ctx context.Context) error {
 			return judge.build(ctx, p.gates, sets, trusts)
 		},
 	}
-	if _, err := rules.Reconcile(ctx, ctrl.Request{}); err != nil {
+	var withheld *reconcile.WithheldError
+	if _, err := rules.Reconcile(ctx, ctrl.Request{}); errors.As(err, &withheld) {
+		return withheld
+	} else if err != nil {
 		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	p.judge = judge

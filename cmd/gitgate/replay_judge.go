@@ -29,6 +29,8 @@ type replayer struct {
 	system string
 	gates  *gates
 	judge  *admissionJudge // nil until an admission is to be judged
+	rules  *checkRules
+	close  func()
 }
 
 func (o *checkOptions) replayer(ctx context.Context) (*replayer, error) {
@@ -66,6 +68,9 @@ func (o *checkOptions) replayer(ctx context.Context) (*replayer, error) {
 		imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{},
 		pre: &precheck{keys: keys, offline: o.offline},
 	}
+	if p.rules, p.close, err = newCheckRules(config, repo, p.gates, o.offline, o.policyBundles); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
@@ -98,9 +103,16 @@ func (p *replayer) revision(ctx context.Context, d *loggedDecision, item *replay
 		item.Why = why
 		return nil
 	}
-	in, err := reconcile.Resolve(ctx, p.config, p.system, sync, nil)
+	p.rules.of(req.Commit.Base, req.Commit.Head)
+	in, err := reconcile.Resolve(ctx, p.config, p.system, sync, p.rules)
 	if err != nil {
 		return fmt.Errorf("GitSync %s: %w", d.GitSync, reasoned(err))
+	}
+	for _, set := range in.Policies {
+		if set.Withheld != nil {
+			item.Why = set.Withheld.Error()
+			return nil
+		}
 	}
 	p.gates.now = func() time.Time { return d.Time }
 	g, err := p.gates.Gate(ctx, in, &localStage{prune: sync.PruneEnabled(), replayed: true})

@@ -22,6 +22,8 @@ type loggedDecision struct {
 	Verdict *loggedVerdict   `json:"verdict"`
 	Signers []string         `json:"signers"`
 	Asked   *reconcile.Asked `json:"asked"`
+	// PolicySet is that of a line about rules.
+	PolicySet string `json:"policySet"`
 
 	line  int // where it stands last
 	times int // how often it was made
@@ -67,6 +69,9 @@ func readDecisions(raw []byte) (*decisionLog, error) {
 			*d = loggedDecision{line: n, times: 1, bad: "the line is no decision: it is cut off, or something else writes into the log"}
 		case d.Verdict == nil && d.Grant != "" && d.Operation == "":
 			log.other++ // a change that a grant let pass: nothing was judged
+			continue
+		case d.Verdict == nil && d.PolicySet != "" && d.Operation == "":
+			log.other++ // rules that came into force, or were refused
 			continue
 		case d.Verdict == nil && (d.Operation == "" || d.Resource == ""):
 			d.bad = "the line is no decision of gitgate's"

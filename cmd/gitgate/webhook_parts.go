@@ -116,7 +116,8 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 	}
 	mirror := w.mirror()
 	rules := &reconcile.AdmissionRules{
-		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), Rules: w.rules, SystemNamespace: w.options.namespace,
+		Client: w.mgr.GetClient(), Direct: w.mgr.GetAPIReader(), SystemNamespace: w.options.namespace,
+		Rules: w.rules, Changes: w.rules.Changes(),
 		Build: func(ctx context.Context, sets []reconcile.PolicyInput, trusts []v1alpha1.TrustPolicy) error {
 			if err := w.judge.build(ctx, w.gates, sets, trusts); err != nil {
 				return err

@@ -48,6 +48,8 @@ type plan struct {
 	sets []*v1alpha1.PolicySet
 	// known are PolicySets that the cluster has already.
 	known []*v1alpha1.PolicySet
+	// more is what else the cluster has that they refer to.
+	more []client.Object
 	// files are in force before the commit is made.
 	files map[string]string
 	// fresh leaves nothing in force: the first release is judged.
@@ -186,10 +188,14 @@ func (s *site) configuration() string {
 	for _, set := range s.plan.known {
 		all = append(all, set)
 	}
-	for _, o := range all {
+	for _, o := range append(all, s.plan.more...) {
 		raw, err := yaml.Marshal(o)
 		must(s.t, "the configuration", err)
-		fmt.Fprintf(&config, "---\napiVersion: %s\nkind: %s\n%s", v1alpha1.GroupVersion, kindOf(o), raw)
+		version := v1alpha1.GroupVersion.String()
+		if kindOf(o) == "Secret" {
+			version = "v1"
+		}
+		fmt.Fprintf(&config, "---\napiVersion: %s\nkind: %s\n%s", version, kindOf(o), raw)
 	}
 	file := filepath.Join(s.t.TempDir(), "gitgate.yaml")
 	must(s.t, "the configuration", os.WriteFile(file, config.Bytes(), 0o600))

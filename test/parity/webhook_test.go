@@ -144,6 +144,9 @@ func withoutPlace(t *testing.T, r ruling, elsewhere []verdict.Reason) []string {
 // openDoor starts the webhook with the rules, and waits until it judges.
 func (w *world) openDoor(t *testing.T) {
 	t.Helper()
+	if w.decisions != "" {
+		return // for another test
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	must(t, "the namespace", w.EnsureNamespace(ctx, admitted))
@@ -153,9 +156,16 @@ func (w *world) openDoor(t *testing.T) {
 	door, err := w.ServeWebhook(ctx, "one", "--log-allowed", "--log-objects")
 	must(t, "the webhook", err)
 	w.decisions = door.Decisions
-	probe := parsed(t, edited(configMap("debug: \"true\""), "name: more", "name: probe"))
-	err = wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
-		return w.Client.Create(ctx, probe.DeepCopy(), client.DryRunAll) != nil, nil
+	w.refusedAtDoor(ctx, t, edited(configMap("debug: \"true\""), "name: more", "name: probe"), "")
+}
+
+// refusedAtDoor waits until the webhook refuses an object in these words.
+func (w *world) refusedAtDoor(ctx context.Context, t *testing.T, manifest, says string) {
+	t.Helper()
+	probe := parsed(t, manifest)
+	err := wait.PollUntilContextCancel(ctx, 50*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		err := w.Client.Create(ctx, probe.DeepCopy(), client.DryRunAll)
+		return err != nil && strings.Contains(err.Error(), says), nil
 	})
 	must(t, "the webhook to judge", err)
 }
