@@ -22,6 +22,7 @@ type property struct {
 	Default     any    `json:"default"`
 	Minimum     *int   `json:"minimum"`
 	MinLength   int    `json:"minLength"`
+	Enum        []string
 	Items       *property
 	Additional  *property           `json:"additionalProperties"`
 	Required    []string            `json:"required"`
@@ -35,6 +36,8 @@ func (p property) kind() string {
 		return "boolean"
 	case p.Type == "integer" && p.Minimum != nil && *p.Minimum == 0:
 		return "count"
+	case p.Type == "string" && slices.Equal(p.Enum, []string{"low", "medium", "high", "critical"}):
+		return "severity"
 	case p.Type == "string" && p.MinLength == 1:
 		return "text"
 	case p.Type == "string" && p.Format == "regex":
@@ -49,6 +52,8 @@ func (p property) kind() string {
 	switch inner := p.Additional.kind(); {
 	case inner == "pattern":
 		return "patterns"
+	case inner == "count":
+		return "counts"
 	case inner == "strings":
 		return "lists"
 	case p.Additional.Type == "string":

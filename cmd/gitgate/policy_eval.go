@@ -132,7 +132,9 @@ func (o *policyEval) judge(cmd *cobra.Command, engine *policy.Engine, objects ob
 	var said []*[]verdict.Finding
 	var judging errgroup.Group // its goroutines never fail: a panic of a rule is a finding
 	judging.SetLimit(runtime.GOMAXPROCS(0))
+	now := time.Now()
 	problems, err = objects(ctx, func(in policy.Input) error {
+		in.Time = now
 		slot := new([]verdict.Finding)
 		said = append(said, slot)
 		if o.explain {

@@ -30,6 +30,8 @@ wants := {
 	"texts": "an object of texts",
 	"patterns": "an object of regular expressions",
 	"lists": "an object of lists of texts",
+	"counts": "an object of whole numbers, 0 or more",
+	"severity": "low, medium, high or critical",
 	"entries": "a list of objects with paths, signers and perhaps minimum",
 }
 
@@ -66,6 +68,15 @@ is(value, "lists") if {
 		is_strings(item)
 	}
 }
+
+is(value, "counts") if {
+	is_object(value)
+	every item in value {
+		is_count(item)
+	}
+}
+
+is(value, "severity") if value in {"low", "medium", "high", "critical"}
 
 is(value, "entries") if {
 	is_array(value)

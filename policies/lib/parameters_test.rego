@@ -21,6 +21,8 @@ right := {
 	"texts": [{}, {"a": "b"}],
 	"patterns": [{}, {"a": "b+"}],
 	"lists": [{}, {"a": []}, {"a": ["b"]}],
+	"counts": [{}, {"a": 0}, {"a": 3, "b": 1}],
+	"severity": ["low", "medium", "high", "critical"],
 	"entries": [[], [{"paths": ["a"], "signers": []}, {"paths": [], "signers": ["b"], "minimum": 2}]],
 }
 
@@ -33,6 +35,8 @@ wrong := {
 	"texts": ["a", [], {"a": 1}],
 	"patterns": ["a", {"a": "("}, {"a": 1}],
 	"lists": [[], {"a": "b"}, {"a": [1]}],
+	"counts": [3, [3], {"a": "3"}, {"a": -1}],
+	"severity": ["", "CRITICAL", "worst", 7, ["low"]],
 	"entries": ["a", {}, ["a"], [{}], [{"paths": ["a"]}], [{"paths": "a", "signers": []}], [{"paths": [], "signers": [], "minimum": "2"}], [{"paths": [], "signers": [], "more": 1}]],
 }
 

@@ -35,6 +35,17 @@ parameter_types := {
 	"allowedRegistries": "strings",
 	"unverifiedRegistries": "strings",
 	"requiredAuthorities": "lists",
+	"provenanceRegistries": "strings",
+	"builders": "counts",
+	"minimumBuildLevel": "count",
+	"buildTypes": "strings",
+	"sourceRepositories": "strings",
+	"maxBuildAgeDays": "count",
+	"sbomRegistries": "strings",
+	"scanRegistries": "strings",
+	"refusedSeverity": "severity",
+	"acceptedVulnerabilities": "strings",
+	"maxScanAgeDays": "count",
 }
 
 # METADATA

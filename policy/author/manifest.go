@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/open-policy-agent/opa/v1/cover"
 	"go.yaml.in/yaml/v3"
@@ -74,7 +75,16 @@ type Case struct {
 		Ref         string   `json:"ref"`
 		Digest      string   `json:"digest"`
 		Authorities []string `json:"authorities"`
+		// Attestations are not known where they are left out.
+		Attestations []struct {
+			Name          string          `json:"name"`
+			PredicateType string          `json:"predicateType"`
+			Authority     string          `json:"authority"`
+			Predicate     json.RawMessage `json:"predicate"`
+		} `json:"attestations"`
 	} `json:"images"`
+	// Time is when the decision is made.
+	Time   time.Time `json:"time"`
 	Source struct {
 		File string `json:"file"`
 		Line int    `json:"line"`
@@ -82,7 +92,7 @@ type Case struct {
 	// Inventory are the objects of data.inventory.
 	Inventory []objectRef `json:"inventory"`
 	// None are parts of which it is known that there is none: oldObject, namespace,
-	// userInfo, commit, images, source or inventory. A rule that reads a part that is
+	// userInfo, commit, images, attestations, source, time or inventory. A rule that reads a part that is
 	// neither given nor listed here is undetermined.
 	None []string `json:"none"`
 	// Parameters take the place of those of the test.
@@ -285,7 +295,7 @@ func caseNode(root *yaml.Node, i int) *yaml.Node {
 
 // input is what the engine is asked.
 func (c *Case) input(s Source, dir string) (policy.Input, error) {
-	in := policy.Input{Operation: c.Operation, File: c.Source.File, Line: c.Source.Line}
+	in := policy.Input{Operation: c.Operation, File: c.Source.File, Line: c.Source.Line, Time: c.Time}
 	for _, o := range []struct {
 		from objectRef
 		to   *[]byte
@@ -312,7 +322,18 @@ func (c *Case) input(s Source, dir string) (policy.Input, error) {
 		in.Images = []policy.Image{}
 	}
 	for _, i := range c.Images {
-		in.Images = append(in.Images, policy.Image{Ref: i.Ref, Digest: i.Digest, Authorities: i.Authorities})
+		image := policy.Image{Ref: i.Ref, Digest: i.Digest, Authorities: i.Authorities}
+		if i.Attestations != nil {
+			image.Attestations = []policy.Attestation{}
+		}
+		for _, a := range i.Attestations {
+			one := policy.Attestation{Name: a.Name, PredicateType: a.PredicateType, Authority: a.Authority}
+			if a.Predicate != nil {
+				one.Predicate = func() ([]byte, error) { return a.Predicate, nil }
+			}
+			image.Attestations = append(image.Attestations, one)
+		}
+		in.Images = append(in.Images, image)
 	}
 	return in, c.context(s, dir, &in)
 }
@@ -321,6 +342,7 @@ func (c *Case) input(s Source, dir string) (policy.Input, error) {
 var parts = map[string]policy.Part{
 	"oldObject": policy.PartOldObject, "namespace": policy.PartNamespace, "userInfo": policy.PartUserInfo, "commit": policy.PartCommit,
 	"images": policy.PartImages, "source": policy.PartSource, "inventory": policy.PartInventory,
+	"attestations": policy.PartAttestations, "time": policy.PartTime,
 }
 
 // context adds the inventory, and what is known to be absent.

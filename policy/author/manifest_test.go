@@ -73,7 +73,7 @@ func TestManifestContext(t *testing.T) {
 		},
 		"NotKnown": {"What is not given is not known.", "expect: [{reason: PolicyUndefined, msg: input.commit}, {reason: PolicyUndefined, msg: data.inventory}]}", ""},
 		"None":     {"What is known not to be is no question.", "none: [commit, inventory], expect: none}", ""},
-		"Mistyped": {"A part that there is not is told.", "none: [commits], expect: none}", `there is no part "commits": use one of commit, images`},
+		"Mistyped": {"A part that there is not is told.", "none: [commits], expect: none}", `there is no part "commits": use one of attestations, commit, images`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := manifest(t, head+object+tc.text+"\n", author.Options{})
@@ -86,6 +86,33 @@ func TestManifestContext(t *testing.T) {
 		})
 	}
 }
+
+// TestManifestAttestations wants what was attested, and the time, to reach the rules.
+func TestManifestAttestations(t *testing.T) {
+	const (
+		digest = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+		ref    = "ghcr.io/acme/web:1@" + digest
+		report = `{metadata: {scanFinishedOn: "2026-01-01T00:00:00Z"}, scanner: {result: {SchemaVersion: 2}}}`
+	)
+	head := strings.Replace(strings.Replace(testHead, "policy: ../rules", "pack: supply-chain", 1), "{exempt: [Namespace]}", "{}", 1)
+	for name, tc := range map[string]struct{ reason, attestations, more, want string }{
+		"Fresh":    {"A scan that is recent.", ", attestations: [{name: scan, predicateType: " + vulnType + ", authority: s, predicate: " + report + "}]", `time: "2026-01-02T00:00:00Z", expect: none`, ""},
+		"Old":      {"And one that is not.", ", attestations: [{name: scan, predicateType: " + vulnType + ", authority: s, predicate: " + report + "}]", `time: "2026-02-02T00:00:00Z", expect: [{policy: supply_chain.deny_old_scan}]`, ""},
+		"None":     {"None at all.", ", attestations: []", `time: "2026-01-02T00:00:00Z", expect: [{policy: supply_chain.deny_scan_missing}]`, ""},
+		"NotKnown": {"What is left out is not known.", "", `expect: [{reason: PolicyUndefined, msg: "attestations", count: 4}]`, ""},
+		"NoTime":   {"Nor is the time.", ", attestations: [{name: scan, predicateType: " + vulnType + ", authority: s, predicate: " + report + "}]", `expect: [{reason: PolicyUndefined, msg: "input.time"}]`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := manifest(t, head+"- {name: a, parameters: {scanRegistries: [ghcr.io], maxScanAgeDays: 7}, object: {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: a, image: '"+ref+"'}]}}, "+
+				"images: [{ref: '"+ref+"', digest: '"+digest+"', authorities: [a]"+tc.attestations+"}], "+tc.more+"}\n", author.Options{})
+			if err != nil || len(r.Tests) != 1 || r.Tests[0].Status != author.Passed {
+				t.Fatalf("%s\nRun() = %+v, %v", tc.reason, r, err)
+			}
+		})
+	}
+}
+
+const vulnType = "'https://cosign.sigstore.dev/attestation/vuln/v1'"
 
 func TestManifestRefusals(t *testing.T) {
 	const good = "- {name: a, object: web.yaml, expect: none}\n"
