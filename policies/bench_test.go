@@ -69,14 +69,14 @@ func benchDeployment(name string) []byte {
 func benchInput(object []byte) policy.Input {
 	digest := "sha256:" + strings.Repeat("ab", 32)
 	in := policy.Input{
-		Operation: policy.Create, Object: object, File: "shop/web.yaml", Line: 1,
+		Operation: policy.Create, Object: object, File: "shop/web.yaml", Line: 1, Time: time.Unix(1_800_000_000, 0),
 		Commit: &policy.Commit{
 			SHA: strings.Repeat("1", 40), Author: "Ann <ann@example.com>", Message: "shop: version 2\n",
 			Signers: []string{"ann"}, Paths: []string{"shop/web.yaml"},
 		},
 	}
 	for _, part := range []string{"web", "proxy", "metrics", "init"} {
-		in.Images = append(in.Images, policy.Image{Ref: "ghcr.io/acme/" + part + ":1.0", Digest: digest, Authorities: []string{"build"}})
+		in.Images = append(in.Images, policy.Image{Ref: "ghcr.io/acme/" + part + ":1.0", Digest: digest, Authorities: []string{"build"}, Attestations: []policy.Attestation{}})
 	}
 	return in
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -15,6 +16,7 @@ import (
 type verifyImageOptions struct {
 	trustedKeys
 	registryFlags
+	attestationFlags
 	output   string
 	cacheDir string
 }
@@ -32,12 +34,20 @@ image, or with a TrustPolicy. Signatures are found where cosign keeps them, in
 the tag named after the digest and in Sigstore bundles that refer to the image.
 Only keys are supported by this version, not keyless signatures.
 
+With --attestation an image is good only if that was attested about its very
+digest too, as cosign attest does: in the tag or in a bundle, signed by one of
+--attestation-key, or of --key without. The type is a URI or one of cosign's
+names: custom, cyclonedx, link, openvex, slsaprovenance, slsaprovenance02,
+slsaprovenance1, spdx, spdxjson and vuln. A TrustPolicy says for itself what it
+asks for. What an attestation states is for policies to judge.
+
 Credentials come from the docker configuration, as for docker and cosign; the
 pull secrets that a TrustPolicy names are for the cluster.
 
 With -o json there is one object a line: image, status (good, bad, unsigned,
-untrusted or unavailable), reason, digest, pinned, rule, authority, layout and
-message.
+untrusted, unattested or unavailable), reason, digest, pinned, rule, authority,
+layout, attestations (each with rule, name, predicateType, authority, key, layout,
+digest, size and, with --predicates, predicate) and message.
 
 Exit codes: 0 every image is good, 1 an image is refused, 2 wrong use or
 configuration, 3 a registry is unavailable and no image is refused.`,
@@ -46,6 +56,10 @@ configuration, 3 a registry is unavailable and no image is refused.`,
 
   # what would the cluster say?
   gitgate verify image --trust trust.yaml ghcr.io/acme/app:1.4 nginx
+
+  # was it scanned, and what was found?
+  gitgate verify image --key cosign.pub --attestation vuln --attestation-key scanner.pub \
+    --predicates -o json ghcr.io/acme/app:1.4 | jq '.attestations[].predicate'
 
   # pin what was verified
   gitgate verify image --key cosign.pub -o json ghcr.io/acme/app:1.4 | jq -r .pinned`,
@@ -56,6 +70,7 @@ configuration, 3 a registry is unavailable and no image is refused.`,
 	}
 	o.trustedKeys.flags(cmd)
 	o.registryFlags.flags(cmd)
+	o.attestationFlags.flags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.StringVar(&o.cacheDir, "cache-dir", "", "`directory` that keeps signatures between runs; they are verified again")
@@ -66,6 +81,9 @@ configuration, 3 a registry is unavailable and no image is refused.`,
 func (o *verifyImageOptions) run(ctx context.Context, refs []string, stdout io.Writer) error {
 	if o.output != "text" && o.output != "json" {
 		return fmt.Errorf("--output %q: want text or json", o.output)
+	}
+	if o.predicates && o.output != "json" {
+		return errors.New("--predicates: JSON is printed with -o json only")
 	}
 	config, err := o.config()
 	if err != nil {
@@ -81,7 +99,11 @@ func (o *verifyImageOptions) run(ctx context.Context, refs []string, stdout io.W
 			refused = refused || !r.Err.Undetermined
 			unknown = unknown || r.Err.Undetermined
 		}
-		if err := newImageReport(refs[i], r).print(stdout, o.output); err != nil {
+		report := newImageReport(refs[i], r)
+		if err := report.attested(r.Evidence, o.predicates); err != nil {
+			return err
+		}
+		if err := report.print(stdout, o.output); err != nil {
 			return err
 		}
 	}
@@ -96,6 +118,9 @@ func (o *verifyImageOptions) run(ctx context.Context, refs []string, stdout io.W
 
 func (o *verifyImageOptions) config() (image.Config, error) {
 	c, err := o.trustedKeys.config()
+	if err == nil {
+		err = o.attestationFlags.add(&c)
+	}
 	if err == nil {
 		err = o.reach(&c)
 	}
@@ -113,7 +138,9 @@ type imageReport struct {
 	Rule      string       `json:"rule,omitempty"`
 	Authority string       `json:"authority,omitempty"`
 	Layout    string       `json:"layout,omitempty"`
-	Message   string       `json:"message,omitempty"`
+	// Attestations are those that were asked for and that count.
+	Attestations []attestationReport `json:"attestations,omitempty"`
+	Message      string              `json:"message,omitempty"`
 }
 
 func newImageReport(ref string, r image.Result) imageReport {
@@ -128,6 +155,8 @@ func newImageReport(ref string, r image.Result) imageReport {
 		status = "unsigned"
 	case image.ImageUntrusted:
 		status = "untrusted"
+	case image.AttestationMissing, image.AttestationInvalid:
+		status = "unattested"
 	case image.RegistryUnavailable:
 		status = "unavailable"
 	}
@@ -146,6 +175,11 @@ func (r imageReport) print(w io.Writer, format string) error {
 		_, err = fmt.Fprintf(w, "%-11s %s (%s, without a signature)\n", r.Status, r.Pinned, r.Rule)
 	default:
 		_, err = fmt.Fprintf(w, "%-11s %s (%s, signed by %s)\n", r.Status, r.Pinned, r.Rule, r.Authority)
+	}
+	for _, a := range r.Attestations {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "%-11s   %s (%s) by %s: %d bytes, %s\n", "", a.Name, a.PredicateType, a.Authority, a.Size, a.Digest)
+		}
 	}
 	return err
 }
