@@ -148,13 +148,15 @@ func (r *run) query(s *set, txn storage.Transaction, body ast.Body, vars []ast.V
 	for _, w := range watches { // the index skips rules that read what is not there
 		query = query.WithQueryTracer(w).WithIndexing(false)
 	}
+	var failed []topdown.Error
 	err := query.
 		WithCompiler(s.compiler).
 		WithStore(s.store).
 		WithTransaction(txn).
 		WithInput(input).
 		WithCancel(r.cancel).
-		WithStrictBuiltinErrors(true).
+		WithStrictBuiltinErrors(s.strict()).
+		WithBuiltinErrorList(&failed).
 		WithMetrics(metrics.NoOp()).
 		WithSeed(noSeed{}).
 		WithTime(time.Unix(0, 0)).
@@ -167,10 +169,23 @@ func (r *run) query(s *set, txn storage.Transaction, body ast.Body, vars []ast.V
 			}
 			return nil
 		})
+	if err == nil && !slices.ContainsFunc(values, func(v *ast.Term) bool { return !isEmptySet(v) }) {
+		err = swallowed(failed)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return values, nil
+}
+
+// swallowed returns the error of a built-in that may be why rules that are not strict
+// have nothing to say. That an operand is of another type is none: helpers tell types
+// apart by it.
+func swallowed(failed []topdown.Error) error {
+	if i := slices.IndexFunc(failed, func(e topdown.Error) bool { return e.Code != topdown.TypeErr }); i >= 0 {
+		return &failed[i]
+	}
+	return nil
 }
 
 // noSeed keeps chance out of verdicts, even should a built-in ask for it.

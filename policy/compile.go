@@ -31,8 +31,8 @@ type set struct {
 	plans       map[string]*plan // by the value of input.object.kind; "" is every other
 	reads       *readPaths
 	context     Part // that any rule reads
-	// Of Gatekeeper: what the constraint selects, and whether the template looks at the
-	// operation: others judge no deletions.
+	// Of Gatekeeper: what the constraint selects, and whether the template is about
+	// deletions: others judge none.
 	constraint      *constraintMatch
 	judgesDeletions bool
 	combine         bool // it judges all objects together
@@ -115,8 +115,8 @@ func (s *set) findReads(opts Options) error {
 		s.reads = &readPaths{all: true}
 	}
 	if s.format == FormatGatekeeper {
-		s.judgesDeletions = all.names("review", "operation")
-		s.reads = nativeReads(s.reads)
+		s.judgesDeletions = cmp.Or(opts.EnforcementPoint, admissionPoint) != admissionPoint || all.names("review", "operation") && nameDelete(rules)
+		s.reads = nativeReads(s.reads, s.judgesDeletions)
 	}
 	for i, e := range s.entries {
 		e.index = i

@@ -321,6 +321,12 @@ func (s *set) selects(of *subject) (yes, unknown bool) {
 	return true, false
 }
 
+// strict reports whether every built-in that fails is an error. Templates of Gatekeeper
+// rest upon its being undefined there, those of its own library too: it is an error
+// where they have nothing to say and an operand was of the right type. The bounds of
+// what a call may cost are errors everywhere.
+func (s *set) strict() bool { return s.format != FormatGatekeeper }
+
 // view is the input as the rules of a format see it.
 func view(format Format, s *subject, items [][2]*ast.Term) [][2]*ast.Term {
 	switch format {

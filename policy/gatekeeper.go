@@ -183,8 +183,23 @@ func firstModule(c *ast.Compiler) string {
 	return first
 }
 
+// nameDelete reports whether a text in the rules has delete in it, as one has that
+// the operation is compared with. Most templates that look at the operation do so to
+// leave updates out, and Gatekeeper's webhook is not asked about deletions unless it
+// is told to.
+func nameDelete(rules []*ast.Rule) (found bool) {
+	for _, rule := range rules {
+		ast.WalkTerms(rule, func(t *ast.Term) bool {
+			text, ok := t.Value.(ast.String)
+			found = found || ok && strings.Contains(strings.ToLower(string(text)), "delete")
+			return found
+		})
+	}
+	return found
+}
+
 // nativeReads says which parts of our own input a template reads through its.
-func nativeReads(reads *readPaths) *readPaths {
+func nativeReads(reads *readPaths, deletions bool) *readPaths {
 	whole := &readPaths{all: true}
 	out := &readPaths{keys: map[string]*readPaths{}}
 	put := func(key string, below *readPaths) {
@@ -196,7 +211,7 @@ func nativeReads(reads *readPaths) *readPaths {
 	put("object", review.key("object"))
 	put("oldObject", review.key("oldObject"))
 	put("operation", review.key("operation"))
-	if reads.names("review", "operation") { // it judges deletions, of which the old object is the object
+	if deletions { // of which the old object is the object
 		put("oldObject", review.key("object"))
 	}
 	put("userInfo", review.key("userInfo"))
@@ -248,6 +263,9 @@ func reviewView(s *subject, items [][2]*ast.Term) [][2]*ast.Term {
 	}
 	if s.old == "" && s.unknown&PartOldObject == 0 {
 		review = append(review, "oldObject", ast.InternedNullTerm) // so it is in a request
+	}
+	if !has["namespace"] && s.unknown&PartNamespace == 0 {
+		review = append(review, "namespaceObject", ast.InternedNullTerm) // and so is that of none
 	}
 	return append(out, [2]*ast.Term{reviewKey, objectTerm(review...)})
 }

@@ -92,7 +92,7 @@ func (p *Probe) Ask(ctx context.Context, i int, tracers ...topdown.QueryTracer) 
 		WithTransaction(txn).
 		WithInput(r.input).
 		WithCancel(cancel).
-		WithStrictBuiltinErrors(true).
+		WithStrictBuiltinErrors(r.set.strict()).
 		WithMetrics(metrics.NoOp()).
 		WithSeed(noSeed{}).
 		WithTime(time.Unix(0, 0))
