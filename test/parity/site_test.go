@@ -192,7 +192,7 @@ func (s *site) configuration() string {
 		raw, err := yaml.Marshal(o)
 		must(s.t, "the configuration", err)
 		version := v1alpha1.GroupVersion.String()
-		if kindOf(o) == "Secret" {
+		if kind := kindOf(o); kind == "Secret" || kind == "ConfigMap" {
 			version = "v1"
 		}
 		fmt.Fprintf(&config, "---\napiVersion: %s\nkind: %s\n%s", version, kindOf(o), raw)
