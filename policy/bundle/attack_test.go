@@ -2,7 +2,6 @@ package bundle_test
 
 import (
 	"archive/tar"
-	"bytes"
 	"errors"
 	"io/fs"
 	"runtime"
@@ -92,7 +91,8 @@ func TestAttack_O3_BundleBombs(t *testing.T) {
 		"Entries":    {"Many entries of nothing.", pack(t, many...), bundle.Limits{Ratio: 1 << 20}, "more than 10000 files"},
 		"Path":       {"A path that is too long.", pack(t, entry{name: strings.Repeat("a/", 15) + strings.Repeat("b", 500)}), bundle.Limits{}, "a path of"},
 		"Depth":      {"A path that is too deep.", pack(t, entry{name: strings.Repeat("a/", 40) + "b.rego"}), bundle.Limits{}, "directories deep"},
-		"Sparse":     {"A file that has more bytes than the archive.", sparse(t, 1<<40), bundle.Limits{}, "more than 8388608"},
+		"Sparse":     {"A file that has more bytes than the archive.", sparse(t, "1099511627776", 1), bundle.Limits{}, "more than 8388608"},
+		"ManySparse": {"Many of them.", sparse(t, "8000000", 20), bundle.Limits{}, "more than 16777216"},
 		"Negative":   {"A negative limit allows nothing.", pack(t, rule), bundle.Limits{Entries: -1}, "more than -1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,32 +110,21 @@ func TestAttack_O3_BundleBombs(t *testing.T) {
 	}
 }
 
-// sparse is an archive of one file that is a hole, in the format of GNU tar in PAX.
-func sparse(t *testing.T, size int64) []byte {
+// sparse is an archive of files that are holes, in the format of GNU tar in PAX. The
+// writer refuses these records, so that they are put before its headers.
+func sparse(t *testing.T, size string, n int) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	archive := tar.NewWriter(&out)
-	block := append([]byte("0\n"), make([]byte, 510)...)
-	h := &tar.Header{Name: "a.rego", Mode: 0o644, Size: int64(len(block)), Format: tar.FormatPAX, PAXRecords: map[string]string{}}
-	if err := archive.WriteHeader(h); err != nil {
-		t.Fatal(err)
+	var all []byte
+	for i := range n {
+		name := string([]byte{byte('a' + i)}) + ".rego"
+		records := ""
+		for _, r := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=" + name, "GNU.sparse.realsize=" + size} {
+			records += itoa(len(r)+4) + " " + r + "\n" // "NN ", the record, a line break
+		}
+		file := unzipped(t, entry{name: name, content: "0\n" + strings.Repeat("\x00", 510)})
+		all = append(append(all, paxHeader(records)...), file[:len(file)-1024]...) // the end comes last
 	}
-	if _, err := archive.Write(block); err != nil {
-		t.Fatal(err)
-	}
-	if err := archive.Close(); err != nil {
-		t.Fatal(err)
-	}
-	// The writer refuses these records, so that they are put before its header.
-	records := ""
-	for _, r := range []string{"GNU.sparse.major=1", "GNU.sparse.minor=0", "GNU.sparse.name=a.rego", "GNU.sparse.realsize=1099511627776"} {
-		n := len(r) + 4 // "NN ", the record, a line break
-		records += itoa(n) + " " + r + "\n"
-	}
-	if size != 1099511627776 {
-		t.Fatal("the size stands in the records")
-	}
-	return zip(t, append(paxHeader(records), out.Bytes()...))
+	return zip(t, append(all, make([]byte, 1024)...))
 }
 
 func itoa(n int) string { return string([]byte{byte('0' + n/10), byte('0' + n%10)}) }
