@@ -172,6 +172,18 @@ func (r *setReader) whoseData(want []string) string {
 	return ""
 }
 
+// MergeData adds data from elsewhere than the files of the set, as conftest's --data.
+// Objects are merged; two values for one path are an error.
+func (s *Set) MergeData(data map[string]any) error {
+	if s.Data == nil {
+		s.Data = map[string]any{}
+	}
+	if taken := mergeData(s.Data, data, nil); taken != nil {
+		return fmt.Errorf("data.%s has a value already", strings.Join(taken, "."))
+	}
+	return nil
+}
+
 func isDataFile(name string) bool {
 	return slices.Contains([]string{".json", ".yaml", ".yml"}, path.Ext(name))
 }

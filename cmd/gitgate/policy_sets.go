@@ -11,11 +11,12 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/policy/author"
 )
 
 // policySets are the flags that name policies to judge by.
 type policySets struct {
-	packs, dirs                     []string
+	packs, dirs, data               []string
 	parameters, regoVersion, format string
 }
 
@@ -23,6 +24,7 @@ func (o *policySets) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&o.packs, "pack", nil, "`NAME` of a pack of the library: "+strings.Join(policies.Packs(), ", ")+"; may be repeated")
 	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json, or with templates and constraints; each is a set of its own; may be repeated")
+	f.StringArrayVarP(&o.data, "data", "d", nil, dataUsage)
 	f.StringVar(&o.parameters, "parameters", "", "YAML or JSON `FILE` that becomes input.parameters")
 	f.StringVar(&o.format, "format", string(policy.FormatGitgate), "input and rule names that the --policy directories expect: Gitgate, Conftest or Gatekeeper")
 	f.StringVar(&o.regoVersion, "rego-version", string(policy.RegoV1), "dialect of the --policy directories: v1 or v0")
@@ -38,6 +40,10 @@ func (o *policySets) flags(cmd *cobra.Command) {
 func (o *policySets) read() ([]policy.Set, error) {
 	if len(o.packs)+len(o.dirs) == 0 {
 		return nil, errors.New("name policies with --pack or --policy: without any, everything would pass")
+	}
+	data, err := readData(o.data)
+	if err != nil {
+		return nil, err
 	}
 	var sets []policy.Set
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(o.packs))) {
@@ -59,6 +65,11 @@ func (o *policySets) read() ([]policy.Set, error) {
 		}
 		if set.Format != policy.FormatGatekeeper { // templates say theirs
 			set.RegoVersion = policy.RegoVersion(o.regoVersion)
+		}
+		if len(o.data) > 0 {
+			if err := set.MergeData(data); err != nil {
+				return nil, fmt.Errorf("--policy %s with --data: %w", dir, err)
+			}
 		}
 		sets = append(sets, set)
 	}
@@ -90,4 +101,36 @@ func setName(dir string) string {
 		return ":"
 	}
 	return name
+}
+
+const dataUsage = "`FILE|DIR` of JSON and YAML that is data of the directories, at the path of its directory; may be repeated"
+
+// readData reads files and directories of data, as conftest does.
+func readData(names []string) (map[string]any, error) {
+	all := policy.Set{Data: map[string]any{}}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			return nil, err
+		}
+		some := policy.Set{Format: policy.FormatConftest}
+		if info.IsDir() {
+			some, err = policy.ReadSetAs(policy.FormatConftest, setName(name), os.DirFS(name), ".")
+		} else {
+			var raw []byte
+			if raw, err = readBounded(name, author.MaxFileBytes); err == nil {
+				var used bool
+				if used, err = some.AddFile("", name, string(raw)); err == nil && !used {
+					err = fmt.Errorf("%s: data is in files that end in .json, .yaml or .yml", name)
+				}
+			}
+		}
+		if err == nil {
+			err = all.MergeData(some.Data)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("--data %s: %w", name, err)
+		}
+	}
+	return all.Data, nil
 }

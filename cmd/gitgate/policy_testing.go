@@ -20,6 +20,7 @@ type policyTest struct {
 	coverage, verbose, watch bool
 	threshold                float64
 	output, run              string
+	data                     []string
 	timeout                  time.Duration
 }
 
@@ -32,12 +33,14 @@ func newPolicyTestCommand() *cobra.Command {
 directory is a set of its own. Tests are
 
   - rules named test_… in files named *_test.rego, as opa test runs them. Built-ins
-    that reach the network fail. Rules named todo_test_… are skipped;
+    that reach the network fail. Rules named todo_test_… are skipped. parse_config,
+    parse_config_file and parse_combined_config_files read YAML and JSON as those of
+    conftest;
   - YAML of apiVersion test.gitgate.dev/v1alpha1 and kind PolicyTest: objects, what is
     known about the change, and the findings that are expected. The engine of the
     cluster judges them;
   - YAML of apiVersion test.gatekeeper.sh/v1alpha1 and kind Suite, as gator verify runs
-    it: a template, a constraint, objects and assertions. Expansions are not supported.
+    it: a template, a constraint, objects, expansions and assertions.
 
 A test that asserts nothing fails: one that only assigns, prints or states
 constants, or that reads no rule of a policy. It is an error if no test is found.
@@ -65,6 +68,7 @@ something does not compile, or no test was found.`,
 	f.StringVarP(&o.run, "run", "r", "", "run only tests whose name matches this `REGEX`: data.package.test_name, or manifest.case")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show tests that pass, and what tests print")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Second, "longest time for one test")
+	f.StringArrayVarP(&o.data, "data", "d", nil, dataUsage)
 	f.BoolVarP(&o.watch, "watch", "w", false, "run again whenever a file changes")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(author.Formats(), cobra.ShellCompDirectiveNoFileComp)) // fails for flags that do not exist alone
 	return cmd
@@ -122,6 +126,13 @@ func (o *policyTest) once(ctx context.Context, dirs []string, options author.Opt
 		return err
 	}
 	defer closing()
+	data, err := readData(o.data)
+	if err != nil {
+		return err
+	}
+	for i := range sources {
+		sources[i].Data = data
+	}
 	r, err := author.Run(ctx, sources, options)
 	if ctx.Err() != nil {
 		return errInterrupted

@@ -24,6 +24,7 @@ func testCapabilities() *ast.Capabilities {
 
 func (t *tree) runner(o Options) *tester.Runner {
 	r := tester.NewRunner().
+		AddCustomBuiltins(t.source.testBuiltins()).
 		SetCompiler(t.compiler()).
 		SetStore(t.store()).
 		SetModules(t.modules).
@@ -37,8 +38,12 @@ func (t *tree) runner(o Options) *tester.Runner {
 }
 
 func (t *tree) compiler() *ast.Compiler {
+	capabilities := testCapabilities()
+	for _, b := range t.source.testBuiltins() {
+		capabilities.Builtins = append(capabilities.Builtins, b.Decl)
+	}
 	return ast.NewCompiler().
-		WithCapabilities(testCapabilities()).
+		WithCapabilities(capabilities).
 		WithEnablePrintStatements(true).
 		WithDefaultRegoVersion(t.source.dialect())
 }

@@ -29,6 +29,8 @@ type Source struct {
 	Show func(file string) string
 	// RegoVersion is the dialect; empty is v1.
 	RegoVersion policy.RegoVersion
+	// Data is data beside that of the directory.
+	Data map[string]any
 }
 
 func (s Source) root() string { return cmp.Or(path.Clean(s.Root), ".") }
@@ -114,6 +116,9 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 		return nil, s.shown(err)
 	}
 	set.RegoVersion = s.RegoVersion
+	if err := set.MergeData(clonedData(s.Data)); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.show(s.root()), err)
+	}
 	t := &tree{source: s, set: set, modules: make(map[string]*ast.Module, len(set.Modules))}
 	var bad []policy.Problem
 	for _, file := range slices.Sorted(maps.Keys(set.Modules)) {
@@ -134,6 +139,18 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 		return nil, s.shown(&policy.LoadError{Problems: bad})
 	}
 	return t, nil
+}
+
+// clonedData copies the objects, which others are merged into.
+func clonedData(data map[string]any) map[string]any {
+	out := make(map[string]any, len(data))
+	for key, value := range data {
+		if below, ok := value.(map[string]any); ok {
+			value = clonedData(below)
+		}
+		out[key] = value
+	}
+	return out
 }
 
 func (s Source) parse(file, src string, capabilities *ast.Capabilities) (*ast.Module, error) {
