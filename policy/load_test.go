@@ -57,7 +57,7 @@ func TestLoadRefuses(t *testing.T) {
 		"Unsafe":               {"Unsafe variables.", `deny contains x if not x == 1`, nil, []string{"a.rego:3:", "unsafe"}},
 		"Strict":               {"Unused variables are mistakes.", `deny contains "no" if x := input.object`, nil, []string{"a.rego:3:", "unused"}},
 		"V0":                   {"Rego v0 is recognised.", `deny[msg] { msg := "no" }`, nil, []string{"a.rego:1:1: ", "written in Rego v0"}},
-		"Recursion":            {"Rules do not call themselves.", "deny contains x if x := a\na := b\nb := a", nil, []string{"recursive"}},
+		"O3/Recursion":         {"Rules do not call themselves.", "deny contains x if x := a\na := b\nb := a", nil, []string{"recursive"}},
 		"Empty":                {"No module.", ok, func(s *policy.Set) { s.Modules = nil }, []string{"no deny, violation or warn rule"}},
 		"OnlyTests":            {"Tests do not judge.", ok, func(s *policy.Set) { s.Modules = map[string]string{"a_test.rego": "package a\n" + ok} }, []string{"no deny, violation or warn rule"}},
 		"BlankModule":          {"An empty file.", ok, func(s *policy.Set) { s.Modules["b.rego"] = "" }, []string{"b.rego:1:1: ", "empty"}},
@@ -71,9 +71,9 @@ func TestLoadRefuses(t *testing.T) {
 		"LabelOperator": {"Nor an operator.", ok, func(s *policy.Set) {
 			s.Match.LabelSelector = &policy.LabelSelector{MatchExpressions: []policy.LabelRequirement{{Key: "a", Operator: "in"}}}
 		}, []string{`operator "in"`}},
-		"DataShadowsRule": {"data must not replace a rule.", ok, func(s *policy.Set) { s.Data = map[string]any{"acme": map[string]any{"deny": []any{}}} }, []string{"conflict"}},
-		"Nesting":         {"Brackets that would exhaust the parser.", "deny contains " + strings.Repeat("[", 100000), nil, []string{"nested brackets"}},
-		"LongLine":        {"A chain that would exhaust the compiler.", "x := 1" + strings.Repeat("+1", 100000), nil, []string{"bytes in one line"}},
+		"O7/DataShadowsRule": {"data must not replace a rule.", ok, func(s *policy.Set) { s.Data = map[string]any{"acme": map[string]any{"deny": []any{}}} }, []string{"conflict"}},
+		"O3/Nesting":         {"Brackets that would exhaust the parser.", "deny contains " + strings.Repeat("[", 100000), nil, []string{"nested brackets"}},
+		"O3/LongLine":        {"A chain that would exhaust the compiler.", "x := 1" + strings.Repeat("+1", 100000), nil, []string{"bytes in one line"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := policy.Set{Name: "set", Modules: map[string]string{"a.rego": "package acme\n\n" + tc.rego}}

@@ -24,8 +24,10 @@ const maxQueued = 8192
 // it is told to: never those of Secrets.
 type Decision struct {
 	Time time.Time `json:"time"`
-	// Door is where the decision fell: webhook.
+	// Door is where the decision fell: webhook, or audit.
 	Door string `json:"door"`
+	// PolicySet is the one that judged what is there already.
+	PolicySet string `json:"policySet,omitempty"`
 	// GitSync is namespace/name of the one whose word decided, if any.
 	GitSync  string `json:"gitSync,omitempty"`
 	Revision string `json:"revision,omitempty"`
@@ -123,6 +125,23 @@ func (l *DecisionLog) Start(ctx context.Context) error {
 // Add queues what was decided without a request. It never blocks; a nil log takes
 // nothing.
 func (l *DecisionLog) Add(d Decision) { l.add(d) }
+
+// AddSpare is [DecisionLog.Add] for what can be found out again: it takes no more than
+// half of the queue, so that a flood of it crowds out no decision on a request. Objects
+// that are too large are left out.
+func (l *DecisionLog) AddSpare(d Decision) {
+	if l == nil {
+		return
+	}
+	if len(l.queue) >= cap(l.queue)/2 {
+		l.lost.Add(1)
+		return
+	}
+	if !recordable(d.Object) {
+		d.Object = nil
+	}
+	l.add(d)
+}
 
 // add queues a decision. It never blocks.
 func (l *DecisionLog) add(d Decision) (queued bool) {

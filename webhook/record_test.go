@@ -147,3 +147,27 @@ func TestRecordedObjects(t *testing.T) {
 		t.Error("objects are held though nobody asked for it")
 	}
 }
+
+// TestSpareDecisions: what can be found out again takes half of the queue and no more.
+func TestSpareDecisions(t *testing.T) {
+	l := NewDecisionLog(&bytes.Buffer{})
+	for range 2 * maxQueued {
+		l.AddSpare(Decision{})
+	}
+	if n := len(l.queue); n != maxQueued/2 {
+		t.Errorf("%d wait, want %d", n, maxQueued/2)
+	}
+	if n := l.lost.Load(); n != 2*maxQueued-maxQueued/2 {
+		t.Errorf("%d are told as lost", n)
+	}
+	if !l.add(Decision{}) {
+		t.Error("a decision on a request finds no place")
+	}
+	l = NewDecisionLog(&bytes.Buffer{})
+	l.AddSpare(Decision{Object: bytes.Repeat([]byte("1"), maxRecorded+1)})
+	if d := <-l.queue; d.Object != nil {
+		t.Error("an object that is too large is held")
+	}
+	var none *DecisionLog
+	none.AddSpare(Decision{}) // must not panic
+}

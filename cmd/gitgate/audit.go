@@ -78,7 +78,7 @@ func (w *webhookParts) audit(config *rest.Config, content *lock.Lock) (*audit.Le
 	identity := fmt.Sprintf("%s_%s", w.options.replicaName(), strconv.FormatInt(time.Now().UnixNano(), 36))
 	run := w.auditor.Run
 	if w.options.policyReports {
-		if w.scanner, err = newScanner(config); err != nil {
+		if w.scanner, err = newScanner(config, w.auditLog()); err != nil {
 			return nil, err
 		}
 		w.images.exceptions.changed = func() { w.scanner.SetExceptions(w.images.exceptions.exemptions()) }
@@ -153,7 +153,7 @@ func (r *strayReporter) Gone(sync types.NamespacedName, s audit.Stray) {
 // strayDecision is a stray in the decision log. Nobody asked: there is no user.
 func strayDecision(sync types.NamespacedName, s audit.Stray, operation string) webhook.Decision {
 	return webhook.Decision{
-		Time: time.Now().UTC(), Door: "audit", GitSync: sync.String(), UID: string(s.UID), Operation: operation,
+		Time: time.Now().UTC(), Door: auditDoor, GitSync: sync.String(), UID: string(s.UID), Operation: operation,
 		APIVersion: s.Kind.GroupVersion().String(), Kind: s.Kind.Kind, Resource: s.Resource.String(), Namespace: s.Namespace, Name: s.Name,
 		Reason: s.Reason, Message: s.Why, Matched: lock.MatchedClosed,
 		Findings: []verdict.Finding{{Stage: verdict.StageAdmission, Reason: s.Reason, Severity: verdict.Warn, Object: s.String(), Message: s.Why}},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -18,7 +19,7 @@ import (
 )
 
 // newScanner makes what judges by PolicySets what is in the cluster already.
-func newScanner(config *rest.Config) (*audit.Scanner, error) {
+func newScanner(config *rest.Config, judged func(string, types.UID, audit.Subject, audit.Judgement)) (*audit.Scanner, error) {
 	kinds, err := discovery.NewDiscoveryClientForConfig(config)
 	if err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func newScanner(config *rest.Config) (*audit.Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return audit.NewScanner(audit.ScanConfig{Discovery: kinds, Objects: objects, Metadata: meta, Metrics: audit.NewScanMetrics(metrics.Registry)})
+	return audit.NewScanner(audit.ScanConfig{Judged: judged, Discovery: kinds, Objects: objects, Metadata: meta, Metrics: audit.NewScanMetrics(metrics.Registry)})
 }
 
 // auditSets makes the PolicySets that judge at admission ready to judge what is there,

@@ -293,11 +293,15 @@ func (l *previewLog) write(ctx context.Context, d *loggedDecision, add func(cont
 		return nil
 	}
 	req := d.request()
-	in := ruleInput(gate.PolicyInput{
+	asked := gate.PolicyInput{
 		Operation: d.Operation, ID: writeID(req), Object: d.Object, OldObject: d.OldObject,
 		User:          &gate.User{Username: d.User, Groups: d.Groups},
 		ClusterScoped: req.Namespace == "" || req.Kind.Kind == "Namespace" && req.Kind.Group == "",
-	})
+	}
+	if d.Door == auditDoor { // nobody asked
+		asked.Operation, asked.User = gate.OperationCreate, nil
+	}
+	in := ruleInput(asked)
 	return add(ctx, previewInput{Input: in, from: fmt.Sprintf("line %d of the log", d.line), gitSync: d.GitSync})
 }
 

@@ -194,6 +194,7 @@ spec: {url: https://git.example.com/shop.git, ref: {branch: main}, path: app, tr
 	log := `{"door":"reconciler","gitSync":"gitgate-system/shop","signers":["alice"],"verdict":{"kind":"Verdict","allowed":true,"revision":"main@sha1:` + head + `","findings":[],"stages":[]},"asked":{"inventory":3}}
 {"door":"reconciler","gitSync":"other/one","verdict":{"kind":"Verdict","allowed":true,"revision":"main@sha1:` + head + `","findings":[],"stages":[]}}
 {"door":"webhook","user":"root","operation":"CREATE","apiVersion":"v1","kind":"ConfigMap","resource":"configmaps","namespace":"shop","name":"z","matched":"open","allowed":true,"object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"z","namespace":"shop"},"data":{"mode":"calm"}}}
+{"door":"audit","policySet":"modes","operation":"AUDIT","apiVersion":"v1","kind":"ConfigMap","resource":"configmaps","namespace":"shop","name":"v","matched":"open","allowed":true,"object":{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"v","namespace":"shop"},"data":{"mode":"odd"}}}
 {"door":"webhook","user":"root","operation":"UPDATE","apiVersion":"v1","kind":"ConfigMap","resource":"configmaps","namespace":"shop","name":"y","matched":"managed","allowed":true}
 {"door":"webhook","user":"root","operation":"CREATE","apiVersion":"v1","kind":"ConfigMap","resource":"configmaps","namespace":"shop","name":"x","matched":"open","allowed":true}
 {"door":"webhook","user":"root","operation":"CREATE","apiVersion":"v1","kind":"ConfigMap","resource":"configmaps","namespace":"shop","name":"w","matched":"open","allowed":true}
@@ -209,13 +210,16 @@ spec: {url: https://git.example.com/shop.git, ref: {branch: main}, path: app, tr
 		changes = append(changes, strings.Join([]string{c.Change, c.Object, c.Rule, c.GitSync}, " "))
 	}
 	want := []string{
+		"newly denied shop/ConfigMap/v modes/modes.deny_mode ",
 		"newly denied shop/ConfigMap/z modes/modes.deny_user ",
 		"newly undetermined shop/ConfigMap/d modes/modes.deny_user gitgate-system/shop",
 		"newly undetermined shop/ConfigMap/e modes/modes.deny_user gitgate-system/shop",
+		"newly undetermined shop/ConfigMap/v modes/modes.deny_user ",
 		"newly warned shop/ConfigMap/e modes/modes.warn_mode gitgate-system/shop",
 		"newly warned shop/ConfigMap/z modes/modes.warn_mode ",
+		"not warned any more shop/ConfigMap/v modes/modes.warn_mode ",
 	}
-	if diff := cmp.Diff(want, changes); diff != "" || code != exitDenied || got.Judged != 3 {
+	if diff := cmp.Diff(want, changes); diff != "" || code != exitDenied || got.Judged != 4 {
 		t.Errorf("exit %d, %d judged (-want +got):\n%s", code, got.Judged, diff)
 	}
 	if len(got.Problems) != 2 || !strings.Contains(got.Problems[0].Message, "GitSync other/one is not known") || got.Problems[1].Times != 2 || !strings.Contains(got.Problems[1].Message, "--log-objects") {

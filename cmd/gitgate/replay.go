@@ -19,8 +19,9 @@ const replayHelp = `With --replay FILE the decisions of a decision log are made 
 configuration that is given. A decision of the reconciler is judged from this
 repository, at the time of the decision and from the commit that was applied then;
 what only an API server says is taken off. A decision of the webhook is judged where
-rules made it and the log holds the object (gitgate webhook --log-objects); what the
-lock says, and what is said of images, rests on the cluster and is not judged again.
+rules made it and the log holds the object (gitgate webhook --log-objects), and so is
+one of the audit of what is there already (--policy-reports); what the lock says, and
+what is said of images, rests on the cluster and is not judged again.
 The findings have to be the same, byte for byte: 1 means that one decision differs,
 3 that one could not be made again, or that then or now something was undetermined.`
 

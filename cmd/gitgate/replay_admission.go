@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +48,7 @@ func (p *replayer) admission(ctx context.Context, d *loggedDecision, item *repla
 	} else if err != nil {
 		return err
 	}
+	p.gates.now = func() time.Time { return d.Time }
 	var now []json.RawMessage
 	blocks := false
 	for _, f := range p.judge.Judge(ctx, req) {
@@ -99,6 +101,9 @@ func (p *replayer) admissionRules(ctx context.Context) error {
 			}
 			_, err := p.gates.engine(ctx, sets) // the webhook lives with a set that is broken; here it is told
 			if err != nil {
+				return err
+			}
+			if p.audits, err = p.gates.auditSets(ctx, sets, &judge.images.exceptions); err != nil {
 				return err
 			}
 			return judge.build(ctx, p.gates, sets, trusts)

@@ -19,6 +19,7 @@ import (
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/reconcile/render"
 	"gitgate.dev/gitgate/verify/commit"
+	"gitgate.dev/gitgate/webhook/audit"
 )
 
 // A replayer makes decisions again.
@@ -29,6 +30,8 @@ type replayer struct {
 	system string
 	gates  *gates
 	judge  *admissionJudge // nil until an admission is to be judged
+	// audits are the PolicySets of the same, each by itself.
+	audits []audit.PolicySet
 	rules  *checkRules
 	close  func()
 }
@@ -85,6 +88,8 @@ func (p *replayer) replay(ctx context.Context, d *loggedDecision) (replayedItem,
 		item.Why = d.bad
 	case d.Verdict != nil:
 		err = p.revision(ctx, d, &item)
+	case d.Door == auditDoor:
+		err = p.audited(ctx, d, &item)
 	default:
 		err = p.admission(ctx, d, &item)
 	}

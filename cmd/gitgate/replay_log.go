@@ -73,6 +73,9 @@ func readDecisions(raw []byte) (*decisionLog, error) {
 		case d.Verdict == nil && d.PolicySet != "" && d.Operation == "":
 			log.other++ // rules that came into force, or were refused
 			continue
+		case d.Verdict == nil && d.Door == auditDoor && d.PolicySet == "":
+			log.other++ // a stray: nothing was judged by rules
+			continue
 		case d.Verdict == nil && (d.Operation == "" || d.Resource == ""):
 			d.bad = "the line is no decision of gitgate's"
 		}
@@ -97,15 +100,15 @@ func readDecisions(raw []byte) (*decisionLog, error) {
 // question is the same for decisions that were asked and answered alike.
 func (d *loggedDecision) question() ([sha256.Size]byte, error) {
 	raw, err := json.Marshal(struct {
-		Door, GitSync, Operation, APIVersion, Kind, Resource, Subresource, Namespace, Name string
-		Allowed, Pending                                                                   bool
-		Reason, Matched, Bad                                                               string
-		Object, OldObject                                                                  json.RawMessage
-		Findings                                                                           []json.RawMessage
-		Verdict                                                                            *loggedVerdict
-		Asked                                                                              *reconcile.Asked
+		Door, GitSync, PolicySet, Operation, APIVersion, Kind, Resource, Subresource, Namespace, Name string
+		Allowed, Pending                                                                              bool
+		Reason, Matched, Bad                                                                          string
+		Object, OldObject                                                                             json.RawMessage
+		Findings                                                                                      []json.RawMessage
+		Verdict                                                                                       *loggedVerdict
+		Asked                                                                                         *reconcile.Asked
 	}{
-		d.Door, d.GitSync, d.Operation, d.APIVersion, d.Kind, d.Resource, d.Subresource, d.Namespace, d.Name,
+		d.Door, d.GitSync, d.PolicySet, d.Operation, d.APIVersion, d.Kind, d.Resource, d.Subresource, d.Namespace, d.Name,
 		d.Allowed, d.Pending, string(d.Reason), string(d.Matched), d.bad, d.Object, d.OldObject, d.Findings, d.Verdict, d.Asked,
 	})
 	return sha256.Sum256(raw), err

@@ -48,6 +48,7 @@ func TestReplayRefusals(t *testing.T) {
 		"NoSync":    {"A GitSync that is not in the configuration.", strings.Replace(good, "gitgate-system/shop", "other/shop", 1), exitUndetermined, "has no GitSync other/shop"},
 		"CutOff":    {"A line that is cut off does not make the rest worthless.", good + good[:60], exitUndetermined, "the line is no decision: it is cut off"},
 		"Held":      {"What a grant let pass was not judged.", good + `{"door":"reconciler","gitSync":"a/b","grant":"g","object":"o"}` + "\n", exitAllowed, "1 decisions: 1 the same"},
+		"Stray":     {"A stray is no decision.", good + `{"door":"audit","gitSync":"a/b","operation":"FOUND","resource":"pods","name":"x","matched":"closed","allowed":false}` + "\n", exitAllowed, "1 decisions: 1 the same"},
 		"Lock":      {"What the lock decides rests on the cluster.", fmt.Sprintf(admission, "managed", ""), exitUndetermined, "not rules but the lock decided"},
 		"NoObject":  {"A log without objects.", fmt.Sprintf(admission, "open", ""), exitUndetermined, "--log-objects"},
 		"Empty":     {"A log that holds nothing.", "\n\n", exitUsage, "holds no decision"},

@@ -62,10 +62,10 @@ var catalogue = []row{
 
 	{"O1", "policy asks the network, the environment, DNS", reasons(verdict.PolicyError)},
 	{"O2", "failing built-in or missing rule passes for consent", reasons(verdict.PolicyError, verdict.PolicyUndefined)},
-	{"O3", "policy that costs too much", reasons(verdict.PolicyTimeout)},
+	{"O3", "policy that costs too much", reasons(verdict.PolicyTimeout, verdict.PolicyError, verdict.LimitExceeded)},
 	{"O4", "malformed manifests and SOPS files that cause panics", reasons(verdict.InvalidManifest, verdict.SecretIntegrity, verdict.SecretUndecryptable)},
 	{"O6", "error on the way to an answer skips a rule", reasons(verdict.PolicyError)},
-	{"O7", "bad regular expression in a policy", reasons(verdict.PolicyError)},
+	{"O7", "bad regular expression, or data in the place of a rule", reasons(verdict.PolicyError)},
 
 	{"K1", "change a declared field, by any version or manager", reasons(verdict.ContentMismatch)},
 	{"K2", "undeclared sidecar, host access, RBAC subject", reasons(verdict.UndeclaredField, verdict.ContentMismatch)},

@@ -1,6 +1,7 @@
 package audit_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 
 	"gitgate.dev/gitgate/policy/verdict"
 	"gitgate.dev/gitgate/webhook/audit"
@@ -29,6 +31,16 @@ func (r *scanRig) excepted(about audit.Subject, said *audit.Judgement) {
 		said.Excepted = append(said.Excepted, audit.ExceptedFinding{Finding: f, Exception: "shop/" + about.Name, Owner: "team-a", Why: "music", Expires: until})
 	}
 	said.Findings = nil
+}
+
+// record takes down what is told of objects.
+func (r *scanRig) record(set string, uid types.UID, s audit.Subject, said audit.Judgement) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.told == nil {
+		r.told = map[string][]string{}
+	}
+	r.told[s.Name] = append(r.told[s.Name], fmt.Sprintf("%s %s %d %d %t", set, s.Resource, len(said.Findings), len(said.Excepted), uid != "" && len(s.Raw) > 0))
 }
 
 // except has an object excepted until a time; the zero time takes it back.
@@ -56,13 +68,14 @@ func TestExceptions(t *testing.T) {
 	bad := r.put(t, "bad", nil, map[string]string{"a": "b"})
 	r.put(t, "loud", map[string]string{"noise": "yes"}, map[string]string{"a": "b"})
 	r.put(t, "other", nil, map[string]string{"a": "b"})
+	r.put(t, "good", map[string]string{"team": "a"}, map[string]string{"a": "b"})
 	r.judge(t, rules{"team", teamRules, "ConfigMap"})
 	r.background(r.scanner.Run)
 	const fails, pass = "fail team/team.deny_owner metadata.labels.team is missing", "pass team/team.warn_empty"
 	skips := strings.Replace(fails, "fail", "skip", 1)
 	state := func(bad, loud string) {
 		t.Helper()
-		want := map[string][]string{"shop/bad": {bad, pass}, "shop/loud": {loud, pass}, "shop/other": {fails, pass}}
+		want := map[string][]string{"shop/bad": {bad, pass}, "shop/loud": {loud, pass}, "shop/other": {fails, pass}, "shop/good": {"pass team/team.deny_owner", pass}}
 		for _, results := range want { // reports have them in order
 			slices.SortFunc(results, func(a, b string) int { return strings.Compare(ruleAndResult(a), ruleAndResult(b)) })
 		}
@@ -94,7 +107,14 @@ func TestExceptions(t *testing.T) {
 
 	r.except("bad", time.Time{})
 	state(fails, fails)
-	if got := r.times("other"); got != others {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	const failed, skipped = "team configmaps 1 0 true", "team configmaps 0 1 true"
+	want := map[string][]string{"bad": {failed, skipped, failed}, "loud": {failed, skipped, failed}, "other": {failed}}
+	if diff := cmp.Diff(want, r.told); diff != "" {
+		t.Errorf("what was told (-want +got):\n%s", diff)
+	}
+	if got := r.judged["other"]; got != others {
 		t.Errorf("an object that no exception is about was judged %d times more", got-others)
 	}
 }

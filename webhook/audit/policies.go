@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
@@ -82,13 +83,18 @@ func (p PolicySet) matches(r resource) bool {
 // A Subject is an object that is judged.
 type Subject struct {
 	Kind            schema.GroupVersionKind
+	Resource        schema.GroupResource
 	Namespace, Name string
 	// Raw is the object as JSON, without managedFields.
 	Raw []byte
 }
 
-// A ScanConfig configures a [Scanner]. Every field is mandatory.
+// A ScanConfig configures a [Scanner]. Every field is mandatory but Judged.
 type ScanConfig struct {
+	// Judged is told what a set has to say of an object when that differs from what it
+	// said before, unless the object passes now and did so before. It must not block.
+	Judged func(set string, uid types.UID, s Subject, said Judgement)
+
 	Discovery discovery.DiscoveryInterfaceWithContext
 	Objects   dynamic.Interface
 	Metadata  metadata.Interface
@@ -112,7 +118,7 @@ type Scanner struct {
 // NewScanner returns a Scanner that judges nothing before [Scanner.SetPolicies].
 func NewScanner(c ScanConfig) (*Scanner, error) {
 	if c.Discovery == nil || c.Objects == nil || c.Metadata == nil || c.Metrics == nil {
-		return nil, errors.New("audit: every field of ScanConfig is mandatory")
+		return nil, errors.New("audit: every field of ScanConfig but Judged is mandatory")
 	}
 	return &Scanner{cfg: c, kick: make(chan struct{}, 1)}, nil
 }

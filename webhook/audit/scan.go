@@ -275,7 +275,7 @@ func (s *scan) see(t target, object map[string]any, names []string) {
 		return // what is newer was judged by all sets, or is about to be
 	}
 	j.version = version
-	about := Subject{Kind: t.gvk(), Namespace: id.namespace, Name: id.name}
+	about := Subject{Kind: t.gvk(), Resource: t.gvr.GroupResource(), Namespace: id.namespace, Name: id.name}
 	var err error
 	if about.Raw, err = rawOf(object); err != nil {
 		return // it came as JSON
@@ -288,8 +288,17 @@ func (s *scan) see(t target, object map[string]any, names []string) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		s.replace(id, j, name, s.results(p, said))
+		results := s.results(p, said)
+		if s.cfg.Judged != nil && !slices.Equal(j.results[name], results) && (speaks(results) || speaks(j.results[name])) {
+			s.cfg.Judged(name, uid, about, said)
+		}
+		s.replace(id, j, name, results)
 	}
+}
+
+// speaks reports whether results hold more than passes.
+func speaks(results []Result) bool {
+	return slices.ContainsFunc(results, func(r Result) bool { return r.Result != resultPass })
 }
 
 // rawOf is an object as JSON, without what no rule should read.

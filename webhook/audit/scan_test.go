@@ -69,6 +69,7 @@ type scanRig struct {
 	mu     sync.Mutex
 	judged map[string]int // by PolicySet, and by the name of the object
 	exempt map[string]time.Time
+	told   map[string][]string // by the name of the object
 }
 
 func newScanRig(t *testing.T) *scanRig {
@@ -87,7 +88,7 @@ func newScanRig(t *testing.T) *scanRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.scanner, err = audit.NewScanner(audit.ScanConfig{Discovery: kinds, Objects: r.objects, Metadata: meta, Metrics: audit.NewScanMetrics(r.metrics)})
+	r.scanner, err = audit.NewScanner(audit.ScanConfig{Judged: r.record, Discovery: kinds, Objects: r.objects, Metadata: meta, Metrics: audit.NewScanMetrics(r.metrics)})
 	if err != nil {
 		t.Fatal(err)
 	}
