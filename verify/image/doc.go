@@ -40,6 +40,12 @@
 // What they state is not judged here. It is kept compressed and within a bound, see
 // [Predicates].
 //
+// # Other artifacts
+//
+// What is signed need not be an image. [Content] reads what a digest names, and
+// [Writer] puts artifacts and signatures into a repository, both under the rules
+// below; package verify/bundle does so with policies.
+//
 // # The registry is hostile
 //
 // Everything that a registry sends is bounded in size, count and time. Plain
