@@ -174,3 +174,57 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Error("the newest entry is gone")
 	}
 }
+
+// Whatever the bytes: no panic, and a statement that counts is one that the key signed
+// about the digest, in either layout.
+func FuzzAttestation(f *testing.F) {
+	const uri = "https://acme.dev/statement"
+	key := registry.MustKey(f, registry.ECDSAP256)
+	a := signedBy(f, key)
+	payload, err := registry.Statement(subject, uri, `{"a":"b"}`)
+	if err != nil {
+		f.Fatal(err)
+	}
+	envelope, err := registry.Envelope(key, registry.InToto, payload)
+	if err != nil {
+		f.Fatal(err)
+	}
+	raw, err := registry.BundleOf(key, payload, envelope)
+	if err != nil {
+		f.Fatal(err)
+	}
+	counts := func(p proof) (string, bool) {
+		g := &gathering{digest: hash, from: &source{kept: NewPredicates(0)}, wants: []*want{{asked: asked{name: "a", uri: uri, authorities: []*authority{a}}}}}
+		g.offer(p, uri)
+		if g.satisfied() != (len(g.attested) == 1) {
+			return "", false
+		}
+		if len(g.attested) == 0 {
+			return "", true
+		}
+		stated, err := g.attested[0].Predicate()
+		return string(stated), err == nil
+	}
+	if stated, ok := counts(proof{Layout: LayoutTag, Payload: envelope}); !ok || stated != `{"a":"b"}` {
+		f.Fatalf("the seed does not count: %s", stated)
+	}
+	if stated, ok := counts(proof{Layout: LayoutBundle, Bundle: raw}); !ok || stated != `{"a":"b"}` {
+		f.Fatalf("the seed does not count: %s", stated)
+	}
+	for _, seed := range [][]byte{envelope, raw, nil, []byte("{}"), []byte(`{"payload":"e30=","payloadType":"application/vnd.in-toto+json","signatures":[{"sig":"AAAA"}]}`)} {
+		f.Add(seed)
+		for i := 0; i < len(seed); i += 23 {
+			f.Add(append(bytes.Clone(seed[:i]), seed[i+1:]...))
+		}
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, p := range []proof{{Layout: LayoutTag, Payload: raw}, {Layout: LayoutBundle, Bundle: raw}} {
+			if stated, ok := counts(p); !ok || stated != "" && stated != `{"a":"b"}` {
+				t.Errorf("a statement that nobody signed counts: %s of %q", stated, raw)
+			}
+			if _, err := p.openEnvelope(); err == errPanic {
+				t.Errorf("a parser panics on %q", raw)
+			}
+		}
+	})
+}
