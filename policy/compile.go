@@ -86,6 +86,24 @@ func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts 
 		bad.addRego(s.name, s.compiler.Errors)
 		return
 	}
+	rules := rulesOf(s.compiler)
+	var all *readPaths
+	sideBySide([]func(){
+		func() { s.check(rules, opts, bad) },
+		func() { all = collectReads(rules) },
+	}, func(do func()) struct{} { do(); return struct{}{} })
+	if len(bad.list)+bad.more > before {
+		return
+	}
+	s.store = inmem.NewFromObjectWithOpts(orEmpty(data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
+	if err := s.findReads(rules, all, opts); err != nil {
+		bad.addRego(s.name, err)
+	}
+	s.buildPlans()
+}
+
+// check looks for what compiles and is wrong, and finds the rules that speak.
+func (s *set) check(rules []*ast.Rule, opts Options, bad *problems) {
 	checkPatterns(s.name, s.compiler, bad)
 	switch s.format {
 	case FormatGatekeeper:
@@ -93,23 +111,14 @@ func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts 
 	case FormatConftest:
 		s.entries = findEntries(s.name, s.compiler, bad)
 	default:
-		checkFields(s.name, s.compiler, opts.Fields, bad)
+		checkFields(s.name, rules, opts.Fields, bad)
 		s.entries = findEntries(s.name, s.compiler, bad)
 	}
-	if len(bad.list)+bad.more > before {
-		return
-	}
-	s.store = inmem.NewFromObjectWithOpts(orEmpty(data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
-	if err := s.findReads(opts); err != nil {
-		bad.addRego(s.name, err)
-	}
-	s.buildPlans()
 }
 
-// findReads finds out what the set reads, and each of its entries.
-func (s *set) findReads(opts Options) error {
-	rules := rulesOf(s.compiler)
-	all, groups := collectReads(rules), groupRules(rules)
+// findReads finds out which part of all that the set reads each of its entries does.
+func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
+	groups := groupRules(rules)
 	depends := newDependencies(groups)
 	if s.reads = all; opts.ReadWholeInput {
 		s.reads = &readPaths{all: true}

@@ -69,6 +69,14 @@ func (ps *problems) add(p Problem) {
 	ps.list = append(ps.list, p)
 }
 
+// addAll adds those that were collected elsewhere.
+func (ps *problems) addAll(others *problems) {
+	for _, p := range others.list {
+		ps.add(p)
+	}
+	ps.more += others.more
+}
+
 // addRego adds the errors of OPA's parser and compiler, each with its place.
 func (ps *problems) addRego(set string, err error) {
 	var many ast.Errors

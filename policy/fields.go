@@ -27,8 +27,8 @@ var (
 // checkFields looks for misspelt fields of Kubernetes objects, through the names
 // that a rule gives to parts of them. What a rule hands to a function or takes from
 // another rule is not followed.
-func checkFields(set string, c *ast.Compiler, known FieldSource, bad *problems) {
-	for _, rule := range rulesOf(c) {
+func checkFields(set string, rules []*ast.Rule, known FieldSource, bad *problems) {
+	for _, rule := range rules {
 		for ; rule != nil; rule = rule.Else {
 			f := fieldCheck{set: set, rule: rule, known: known, bad: bad, names: map[ast.Var]objectPath{}}
 			f.run()

@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -34,15 +36,10 @@ func compileGatekeeper(s Set, outer matcher, opts Options, bad *problems) []*set
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
-	compiled := map[string]*set{}
+	compiled := r.compile(s, opts)
 	var out []*set
 	for _, c := range r.constraints {
-		t := r.templates[c.kind]
-		base, done := compiled[c.kind]
-		if !done {
-			base = t.compile(s, opts, bad)
-			compiled[c.kind] = base
-		}
+		t, base := r.templates[c.kind], compiled[c.kind]
 		parameters, err := t.withDefaults(c.parameters)
 		if err != nil {
 			bad.add(Problem{Set: s.Name, File: c.file, Line: c.line, Column: 1, Message: fmt.Sprintf("%s/%s: %v", c.kind, c.name, err)})
@@ -65,13 +62,28 @@ func compileGatekeeper(s Set, outer matcher, opts Options, bad *problems) []*set
 		}
 		out = append(out, &one)
 	}
-	for kind, t := range r.templates { // what no constraint uses must compile too
-		if _, done := compiled[kind]; !done {
-			t.compile(s, opts, bad)
-		}
-	}
 	if len(bad.list)+bad.more > before {
 		return nil
+	}
+	return out
+}
+
+// compile compiles all templates, those that no constraint uses too.
+func (r *gatekeeperReader) compile(s Set, opts Options) map[string]*set {
+	type compilation struct {
+		set *set
+		bad problems
+	}
+	kinds := slices.Sorted(maps.Keys(r.templates))
+	results := sideBySide(kinds, func(kind string) *compilation {
+		c := &compilation{}
+		c.set = r.templates[kind].compile(s, opts, &c.bad)
+		return c
+	})
+	out := make(map[string]*set, len(kinds))
+	for i, kind := range kinds {
+		out[kind] = results[i].set
+		r.bad.addAll(&results[i].bad)
 	}
 	return out
 }
