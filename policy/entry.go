@@ -45,7 +45,7 @@ func findEntries(set string, c *ast.Compiler, bad *problems) []*entry {
 	byName, rules, misnamed := map[string]*entry{}, map[string][]*ast.Rule{}, len(bad.list)
 	for _, file := range slices.Sorted(maps.Keys(c.Modules)) {
 		for _, rule := range c.Modules[file].Rules {
-			e := entryOf(set, rule, bad)
+			e := entryOf(set, c, rule, bad)
 			if e == nil {
 				continue
 			}
@@ -83,7 +83,7 @@ func btoi(b bool) int {
 }
 
 // entryOf returns nil for a rule that does not speak.
-func entryOf(set string, rule *ast.Rule, bad *problems) *entry {
+func entryOf(set string, c *ast.Compiler, rule *ast.Rule, bad *problems) *entry {
 	ref := rule.Head.Ref()
 	head, ok := ref[0].Value.(ast.Var)
 	if !ok {
@@ -106,7 +106,7 @@ func entryOf(set string, rule *ast.Rule, bad *problems) *entry {
 		name:  displayPath(full),
 		ref:   full,
 		warns: m[1] == "warn",
-		kinds: guardedKinds(rule),
+		kinds: guardedKinds(rule, c),
 	}
 	for _, a := range rule.Annotations {
 		e.fallback = cmp.Or(e.fallback, a.Description, a.Title)
@@ -126,12 +126,13 @@ func unionKinds(a, b map[string]bool) map[string]bool {
 
 // guardedKinds finds the kinds to which a compiled rule confines itself with
 // input.object.kind == "X" or input.object.kind in {"X", "Y"} anywhere in its
-// body: outside of them the body cannot hold. nil means that it is not confined.
-func guardedKinds(rule *ast.Rule) map[string]bool {
+// body: outside of them the body cannot hold. The list may be a rule of its own that
+// states it; without a compiler that is not looked up. nil means that it is not confined.
+func guardedKinds(rule *ast.Rule, c *ast.Compiler) map[string]bool {
 	if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.MultiValue {
 		return nil // these have a value even where the body does not hold
 	}
-	aliases := map[ast.Var]bool{}
+	aliases, lists := map[ast.Var]bool{}, map[ast.Var]*ast.Term{}
 	isKind := func(t *ast.Term) bool {
 		switch v := t.Value.(type) {
 		case ast.Ref:
@@ -155,6 +156,7 @@ func guardedKinds(rule *ast.Rule) map[string]bool {
 					a, b = b, a
 				}
 				if !isKind(a) {
+					nameList(lists, c, a, b)
 					continue
 				}
 				if v, ok := b.Value.(ast.Var); ok && op != ast.Equal.Name {
@@ -164,13 +166,49 @@ func guardedKinds(rule *ast.Rule) map[string]bool {
 					found = map[string]bool{string(s): true}
 				}
 			case ast.Member.Name:
-				if kinds := constantStrings(b); isKind(a) && kinds != nil && found == nil {
+				if v, ok := b.Value.(ast.Var); ok && lists[v] != nil {
+					b = lists[v]
+				}
+				if kinds := constantStrings(stated(c, b)); isKind(a) && kinds != nil && found == nil {
 					found = kinds
 				}
 			}
 		}
 	}
 	return found
+}
+
+// nameList notes the variable that an equation gives to a rule which states a value.
+func nameList(lists map[ast.Var]*ast.Term, c *ast.Compiler, a, b *ast.Term) {
+	if _, ok := a.Value.(ast.Ref); ok {
+		a, b = b, a
+	}
+	v, ok := a.Value.(ast.Var)
+	if _, isRef := b.Value.(ast.Ref); !ok || !isRef {
+		return
+	}
+	if value := stated(c, b); value != b {
+		lists[v] = value
+	}
+}
+
+// stated returns the value of the one rule that a reference to data names, if it has it
+// whatever the input is, and else the term itself.
+func stated(c *ast.Compiler, t *ast.Term) *ast.Term {
+	ref, ok := t.Value.(ast.Ref)
+	if !ok || c == nil || !ref.HasPrefix(ast.DefaultRootRef) || !ref.IsGround() {
+		return t
+	}
+	rules := c.GetRulesExact(ref)
+	if len(rules) != 1 {
+		return t
+	}
+	rule := rules[0]
+	if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || rule.Head.RuleKind() != ast.SingleValue ||
+		len(rule.Body) != 1 || !rule.Body[0].Equal(ast.NewExpr(ast.BooleanTerm(true))) || !rule.Head.Value.IsGround() {
+		return t
+	}
+	return rule.Head.Value
 }
 
 var kindRef = ast.MustParseRef("input.object.kind")

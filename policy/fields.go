@@ -53,7 +53,7 @@ type objectPath struct {
 }
 
 func (f *fieldCheck) run() {
-	for kind := range guardedKinds(f.rule) {
+	for kind := range guardedKinds(f.rule, nil) {
 		f.kinds = append(f.kinds, kind)
 	}
 	slices.Sort(f.kinds)

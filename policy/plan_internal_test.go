@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -58,4 +60,49 @@ func TestSideBySide(t *testing.T) {
 		return i
 	})
 	t.Error("a panic is lost")
+}
+
+// A rule is not asked about kinds outside of those that it names, also by a list that
+// a rule states.
+func TestGuardedKinds(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reason, body string
+		want         string
+	}{
+		"Constant": {"A kind.", `input.object.kind == "Pod"`, "Pod"},
+		"List":     {"A list.", `input.object.kind in {"Pod", "Job"}`, "Job Pod"},
+		"Named":    {"A list with a name.", `input.object.kind in workloads`, "DaemonSet Deployment"},
+		"Array":    {"Of any sort.", `input.object.kind in ordered`, "Job"},
+		"Alias":    {"By a name for the kind.", "k := input.object.kind\n\tw := workloads\n\tk in w", "DaemonSet Deployment"},
+		"Depends":  {"What hangs on the input may be anything.", `input.object.kind in found`, ""},
+		"Twice":    {"Two rules may state two lists.", `input.object.kind in several`, ""},
+		"Default":  {"As may a default.", `input.object.kind in fallen`, ""},
+		"Function": {"A function is no list.", `input.object.kind in made("x")`, ""},
+		"Replaced": {"What is replaced for it is another one.", `input.object.kind in workloads with data.a.workloads as {"Pod"}`, ""},
+		"Negated":  {"What it is not is no list of what it is.", `not input.object.kind in workloads`, ""},
+		"Other":    {"Another field.", `input.object.spec in workloads`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var bad problems
+			s := compileSet(Set{Name: "a", Modules: map[string]string{"a.rego": `package a
+
+workloads := {"Deployment", "DaemonSet"}
+ordered := ["Job"]
+found := {"Pod"} if input.object.spec
+several := {"Pod"}
+several := {"Pod"} if input.object.spec
+default fallen := {"Pod"}
+fallen := {"Job"} if input.object.spec
+made(x) := {x}
+
+deny contains "x" if {
+	` + tc.body + "\n}\n"}}, Options{}.withDefaults(), &bad)
+			if s == nil {
+				t.Fatal(bad.err())
+			}
+			if got := strings.Join(slices.Sorted(maps.Keys(s[0].entries[0].kinds)), " "); got != tc.want {
+				t.Errorf("%s\nkinds %q, want %q", tc.reason, got, tc.want)
+			}
+		})
+	}
 }
