@@ -68,10 +68,17 @@ func fetcher(t *testing.T, c bundle.Config) *bundle.Fetcher {
 	return f
 }
 
+// opened are keys that were opened before: it takes its time.
+var opened sync.Map
+
 func loadKey(t *testing.T, k *registry.Key) *bundle.Key {
 	t.Helper()
+	if key, ok := opened.Load(k); ok {
+		return key.(*bundle.Key)
+	}
 	key, err := bundle.LoadKey([]byte(k.Private), nil)
 	must(t, err)
+	opened.Store(k, key)
 	return key
 }
 
@@ -97,7 +104,7 @@ func signedBundle(t *testing.T, r *registry.Registry, name string, raw []byte, k
 	return i
 }
 
-// keys are one of each kind: to open one takes its time.
+// keys are one of each kind: to make one takes its time too.
 var keys = map[registry.Algorithm]func() *registry.Key{}
 
 func init() {

@@ -90,7 +90,7 @@ func TestPushFails(t *testing.T) {
 func TestSignFails(t *testing.T) {
 	r, key := registry.New(t, registry.Options{}), keys[registry.ECDSAP256]()
 	i := pushed(t, r, "acme/policies:1", archive(t, "no"))
-	opened := loadKey(t, key)
+	signing := loadKey(t, key)
 	for name, tc := range map[string]struct {
 		ref   string
 		fault registry.Fault
@@ -104,7 +104,7 @@ func TestSignFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r.Reset()
 			r.Inject(tc.fault)
-			digest, err := bundle.Sign(background(t), reach(t, image.Config{Limits: image.Limits{Retries: 1}}), tc.ref, opened)
+			digest, err := bundle.Sign(background(t), reach(t, image.Config{Limits: image.Limits{Retries: 1}}), tc.ref, signing)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || digest != "" {
 				t.Errorf("Sign() = %q, %v; want %q", digest, err, tc.want)
 			}
