@@ -102,6 +102,29 @@ func TestAttestations(t *testing.T) {
 	}
 }
 
+// An attestation that is removed while its release is live: what was proven stands for
+// as long as the object does not change, and whoever asks anew misses it.
+func TestAttestationRemoved(t *testing.T) {
+	s := newSite(t)
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s.asking(&now, 0, false)
+	img := s.signed("acme/app:1")
+	empty, mediaType, err := s.images.Manifest(img.Repository, registry.SignatureTag(img.Digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.images.AttestTag(img, s.cosign, "vuln", `{}`); err != nil {
+		t.Fatal(err)
+	}
+	s.allowed(s.push("one", map[string]string{"app/pod.yaml": pod("web", img.Name)}))
+	if err := s.images.PutManifest(img.Repository, registry.AttestationTag(img.Digest), mediaType, empty); err != nil {
+		t.Fatal(err)
+	}
+	s.allowed(s.push("two", map[string]string{"app/a.yaml": configMap("a", "v")}))
+	s.gate = nil // another process
+	s.denied(s.push("three", map[string]string{"app/b.yaml": configMap("b", "v")}), verdict.AttestationMissing, verdict.PolicyUndefined)
+}
+
 // What an attestation states may have made room for others. The rule that wants it is
 // undetermined, and it is read again at the next attempt.
 func TestPredicateIsReadAgain(t *testing.T) {
