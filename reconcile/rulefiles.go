@@ -24,8 +24,9 @@ const (
 	maxRuleDepth = 16
 )
 
-// ruleExtensions are those of modules, data, templates and constraints.
-var ruleExtensions = []string{".rego", ".json", ".yaml", ".yml"}
+// ruleExtensions are those of modules, data, templates, constraints and schemas of
+// parameters.
+var ruleExtensions = []string{".rego", ".json", ".yaml", ".yml", ".jsonschema"}
 
 // A ruleError says why files cannot be rules.
 type ruleError struct {

@@ -76,6 +76,7 @@ func (p *replayer) audited(ctx context.Context, d *loggedDecision, item *replaye
 	if !ok {
 		group, version = "", group
 	}
+	p.gates.now = func() time.Time { return d.Time }
 	said := p.audits[i].Judge(ctx, audit.Subject{
 		Kind:     schema.GroupVersionKind{Group: group, Version: version, Kind: d.Kind},
 		Resource: schema.ParseGroupResource(d.Resource), Namespace: d.Namespace, Name: d.Name, Raw: d.Object,

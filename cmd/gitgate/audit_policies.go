@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -49,7 +50,7 @@ func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput, exc
 			return nil, err
 		}
 		set := audit.PolicySet{
-			Name: p.Set.Name, Judge: judgeThere(engine, exceptions), Rules: map[string]audit.Description{},
+			Name: p.Set.Name, Judge: judgeThere(engine, exceptions, g.clock), Rules: map[string]audit.Description{},
 			Version: rules, // shared by all that have the same content
 		}
 		for name, info := range rules.Rules() {
@@ -69,8 +70,8 @@ func (g *gates) auditSets(ctx context.Context, sets []reconcile.PolicyInput, exc
 // who does it is undetermined. Whether admission would refuse it or warn does not
 // matter: a report is what one decides that by. What is excepted at admission is
 // excepted here.
-func judgeThere(engine *policy.Engine, exceptions *admissionExceptions) func(context.Context, audit.Subject) audit.Judgement {
-	checker := gate.Checker{Policies: admissionEvaluator{engine}, Secrets: secretKeeper{}}
+func judgeThere(engine *policy.Engine, exceptions *admissionExceptions, now func() time.Time) func(context.Context, audit.Subject) audit.Judgement {
+	checker := gate.Checker{Policies: admissionEvaluator{engine}, Secrets: secretKeeper{}, Now: now}
 	return func(ctx context.Context, s audit.Subject) (said audit.Judgement) {
 		id := s.Kind.GroupKind().String() + "/" + s.Name
 		if s.Namespace != "" {

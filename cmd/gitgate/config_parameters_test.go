@@ -18,21 +18,27 @@ func TestPackParameters(t *testing.T) {
 		reason, parameters string
 		library            []string
 		inline             string
+		remote             map[string]string
 		want               string
 	}{
-		"Known":     {"A parameter of the pack.", `{"minReplicas": 3}`, []string{"workloads"}, "", ""},
-		"Typo":      {"One that is misspelt.", `{"minReplica": 3}`, []string{"workloads"}, "", "is minReplicas meant?"},
-		"Packs":     {"Packs of one set share a document.", `{"minReplicas": 3, "allowedRegistries": ["registry.example.com"]}`, []string{"workloads", "supply-chain"}, "", ""},
-		"OtherPack": {"What only a pack reads that is not there would be without effect.", `{"allowedRegistries": ["registry.example.com"]}`, []string{"workloads"}, "", `no rule reads a parameter "allowedRegistries"`},
-		"None":      {"A pack that has no parameters.", `{"level": "high"}`, []string{"pod-security-restricted"}, "", "there are none to be set"},
-		"Inline":    {"Rules of one's own beside a pack have their own.", `{"team": "a"}`, []string{"workloads"}, "package a\ndeny contains \"x\" if input.parameters.team == \"b\"", ""},
-		"Alone":     {"Rules of one's own that declare nothing take anything.", `{"taem": "a"}`, nil, "package a\ndeny contains \"x\" if input.parameters.team == \"b\"", ""},
+		"Known":     {"A parameter of the pack.", `{"minReplicas": 3}`, []string{"workloads"}, "", nil, ""},
+		"Typo":      {"One that is misspelt.", `{"minReplica": 3}`, []string{"workloads"}, "", nil, "is minReplicas meant?"},
+		"Packs":     {"Packs of one set share a document.", `{"minReplicas": 3, "allowedRegistries": ["registry.example.com"]}`, []string{"workloads", "supply-chain"}, "", nil, ""},
+		"OtherPack": {"What only a pack reads that is not there would be without effect.", `{"allowedRegistries": ["registry.example.com"]}`, []string{"workloads"}, "", nil, `no rule reads a parameter "allowedRegistries"`},
+		"None":      {"A pack that has no parameters.", `{"level": "high"}`, []string{"pod-security-restricted"}, "", nil, "there are none to be set"},
+		"Inline":    {"Rules of one's own beside a pack have their own.", `{"team": "a"}`, []string{"workloads"}, "package a\ndeny contains \"x\" if input.parameters.team == \"b\"", nil, ""},
+		"Alone":     {"Rules of one's own that declare nothing take anything.", `{"taem": "a"}`, nil, "package a\ndeny contains \"x\" if input.parameters.team == \"b\"", nil, ""},
+		"Remote": {reason: "Rules from elsewhere may have a schema too.", parameters: `{"taem": "a"}`, want: "is team meant?", remote: map[string]string{
+			"a.rego": "package a\ndeny contains \"x\" if input.parameters.team == \"b\"", "parameters.jsonschema": `{"properties": {"team": {}}}`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := reconcile.PolicyInput{Set: &v1alpha1.PolicySet{Spec: v1alpha1.PolicySetSpec{
 				Source: v1alpha1.PolicySource{Library: tc.library}, Parameters: &apiextensionsv1.JSON{Raw: []byte(tc.parameters)},
 			}}}
 			in.Set.Name, in.Set.Spec.Admission = "s", "Enforce"
+			if tc.remote != nil {
+				in.Remote = &reconcile.RemoteRules{Files: tc.remote}
+			}
 			if tc.inline != "" {
 				in.Set.Spec.Source.Inline = map[string]string{"a.rego": tc.inline}
 			}

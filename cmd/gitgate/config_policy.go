@@ -117,8 +117,13 @@ func addRemote(set *policy.Set, in reconcile.PolicyInput) error {
 		return err
 	}
 	set.RegoVersion = cmp.Or(set.RegoVersion, read.RegoVersion)
+	var files []string
 	for file, module := range read.Modules {
 		set.Modules[kind+"/"+file] = module
+		files = append(files, kind+"/"+file)
+	}
+	if read.Declared != nil {
+		set.Declare(policy.ParameterNames{Names: read.Declared.Names, Modules: files})
 	}
 	for file, manifest := range read.Manifests {
 		if set.Manifests == nil {

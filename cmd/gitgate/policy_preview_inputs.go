@@ -221,6 +221,7 @@ func (p *previewer) commit(ctx context.Context, of *policyCommit, repo *gitRepos
 	}
 	p.exceptions, about.commit = gate.NewExceptions(list, p.now), head.Hash.String()
 	for _, in := range inputs {
+		in.Time = about.Time
 		about.Input = in
 		if err := add(ctx, about); err != nil {
 			return nil, err
@@ -294,6 +295,7 @@ func (l *previewLog) write(ctx context.Context, d *loggedDecision, add func(cont
 	}
 	req := d.request()
 	asked := gate.PolicyInput{
+		Time:      d.Time,
 		Operation: d.Operation, ID: writeID(req), Object: d.Object, OldObject: d.OldObject,
 		User:          &gate.User{Username: d.User, Groups: d.Groups},
 		ClusterScoped: req.Namespace == "" || req.Kind.Kind == "Namespace" && req.Kind.Group == "",
@@ -336,7 +338,7 @@ func (l *previewLog) revision(ctx context.Context, d *loggedDecision, add func(c
 		}
 	}
 	from := fmt.Sprintf("commit %.12s", hash)
-	found, err := l.preview.commit(ctx, &of, l.repo, head, base, previewInput{from: from, gitSync: d.GitSync}, false, add)
+	found, err := l.preview.commit(ctx, &of, l.repo, head, base, previewInput{Input: policy.Input{Time: d.Time}, from: from, gitSync: d.GitSync}, false, add)
 	l.problems = append(l.problems, unjudged(from, found)...)
 	return err
 }

@@ -60,8 +60,11 @@ type previewer struct {
 	told   time.Time
 }
 
-// add queues an object.
+// add queues an object. It is judged now, unless it is known when it was.
 func (p *previewer) add(ctx context.Context, in previewInput) error {
+	if in.Time.IsZero() {
+		in.Time = p.now
+	}
 	p.batch = append(p.batch, in)
 	p.bytes += len(in.Object) + len(in.OldObject)
 	if len(p.batch) >= maxPreviewBatch || p.bytes >= maxPreviewBytes {
