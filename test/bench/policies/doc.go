@@ -18,8 +18,8 @@
 //
 // # Loading
 //
-// 200 modules are those of the library over and over, each time in packages of their
-// own. gitgate checks them, compiles them and prepares what it asks; OPA parses and
+// 200 modules, or a few more, are those of the library over and over, each time in
+// packages of their own. gitgate checks them, compiles them and prepares what it asks; OPA parses and
 // compiles them, both strictly.
 //
 // What whole programs take stands in the table of test/bench/precheck, and ten
