@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"io/fs"
 	"path"
 	"slices"
@@ -17,7 +19,11 @@ func (f remoteFiles) Open(name string) (fs.File, error) {
 	if content, ok := f[name]; ok {
 		return &remoteFile{remoteEntry{name: path.Base(name), size: int64(len(content))}, strings.NewReader(content)}, nil
 	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	entries, err := f.ReadDir(name)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.Unwrap(err)}
+	}
+	return &remoteDir{remoteEntry{name: path.Base(name), dir: true}, entries}, nil
 }
 
 // Stat implements [fs.StatFS].
@@ -45,6 +51,9 @@ func (f remoteFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 		child, _, dir := strings.Cut(rest, "/")
 		entries[child] = remoteEntry{name: child, size: int64(len(content)), dir: dir}
 	}
+	if !fs.ValidPath(name) {
+		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
+	}
 	if len(entries) == 0 && name != "." {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
 	}
@@ -64,6 +73,30 @@ type remoteFile struct {
 func (f *remoteFile) Stat() (fs.FileInfo, error) { return f.remoteEntry, nil }
 func (f *remoteFile) Close() error               { return nil }
 func (f *remoteFile) Size() int64                { return f.remoteEntry.Size() }
+
+type remoteDir struct {
+	remoteEntry
+	left []fs.DirEntry
+}
+
+func (d *remoteDir) Stat() (fs.FileInfo, error) { return d.remoteEntry, nil }
+func (d *remoteDir) Close() error               { return nil }
+
+func (d *remoteDir) Read([]byte) (int, error) {
+	return 0, &fs.PathError{Op: "read", Path: d.name, Err: fs.ErrInvalid}
+}
+
+// ReadDir implements [fs.ReadDirFile].
+func (d *remoteDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.left)
+	} else if len(d.left) == 0 {
+		return nil, io.EOF
+	}
+	out := d.left[:min(n, len(d.left))]
+	d.left = d.left[len(out):]
+	return out, nil
+}
 
 type remoteEntry struct {
 	name string
