@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -285,21 +286,30 @@ func TestAttack_I4_Attestations(t *testing.T) {
 // THREATS I4: cosign with a signing configuration lists attestations as signatures.
 // They count as what they state, and as nothing else.
 func TestAttack_I4_ListedAsSignature(t *testing.T) {
-	reg := registry.New(t, registry.Options{})
-	key := registry.MustKey(t, registry.ECDSAP256)
-	img := reg.MustPushImage(t, "acme/app:1")
-	payload, err := registry.Statement(img, "vuln", scan)
-	must(t, err)
-	envelope, err := registry.Envelope(key, registry.InToto, payload)
-	must(t, err)
-	raw, err := registry.BundleOf(key, payload, envelope)
-	must(t, err)
-	must(t, reg.AttachBundle(img, raw, registry.PredicateSign))
-	c := asks(key, image.Attestation{Name: "scan", PredicateType: "vuln"})
-	refuse(t, newVerifier(t, c), img.Name, image.ImageUntrusted)
-	must(t, reg.SignTag(img, key))
-	if e := accept(t, newVerifier(t, c), img.Name); len(e.Attestations()) != 1 {
-		t.Errorf("%+v", e.Attestations())
+	for _, options := range []registry.Options{{}, {NoReferrers: true}} {
+		reg := registry.New(t, options)
+		key := registry.MustKey(t, registry.ECDSAP256)
+		img := reg.MustPushImage(t, "acme/app:1")
+		payload, err := registry.Statement(img, "vuln", scan)
+		must(t, err)
+		envelope, err := registry.Envelope(key, registry.InToto, payload)
+		must(t, err)
+		raw, err := registry.BundleOf(key, payload, envelope)
+		must(t, err)
+		must(t, reg.AttachBundle(img, raw, registry.PredicateSign))
+		must(t, reg.AttestBundle(img, key, "spdxjson", anything)) // which nobody asks for
+		c := asks(key, image.Attestation{Name: "scan", PredicateType: "vuln"})
+		refuse(t, newVerifier(t, c), img.Name, image.ImageUntrusted)
+		must(t, reg.SignTag(img, key))
+		if reg.Reset(); options.NoReferrers {
+			must(t, reg.ListAnnotations(img))
+		}
+		if e := accept(t, newVerifier(t, c), img.Name); len(e.Attestations()) != 1 {
+			t.Errorf("%+v", e.Attestations())
+		}
+		if n := reg.Count("/blobs/"); options.NoReferrers && n != 2 { // the signature and the scan
+			t.Errorf("%d blobs were read", n)
+		}
 	}
 }
 
@@ -450,6 +460,29 @@ func TestAttestationsRecalled(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A directory that is full takes no more large ones: they are asked for again.
+func TestProofsOnDiskAreBounded(t *testing.T) {
+	reg := registry.New(t, registry.Options{})
+	key := registry.MustKey(t, registry.ECDSAP256)
+	noise := make([]byte, 60<<10) // that does not compress
+	for i, r := 0, rand.New(rand.NewPCG(1, 2)); i < len(noise); i++ {
+		noise[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[r.IntN(62)]
+	}
+	c := asks(key, image.Attestation{PredicateType: "vuln"})
+	c.CacheDir = t.TempDir()
+	img := signedImage(t, reg, "acme/app:1", key)
+	must(t, reg.AttestTag(img, key, "vuln", `{"invocation":{"uri":"`+string(noise)+`"}}`))
+	offline := c
+	offline.Offline = true
+	t.Run("Full", func(t *testing.T) {
+		image.SetDiskBytes(t, 1<<10)
+		accept(t, newVerifier(t, c), img.Pinned())
+		refuse(t, newVerifier(t, offline), img.Pinned(), image.RegistryUnavailable)
+	})
+	accept(t, newVerifier(t, c), img.Pinned())
+	accept(t, newVerifier(t, offline), img.Pinned())
 }
 
 // What attestations state is kept within a bound, and found again where it can be.

@@ -88,6 +88,9 @@ type disk string
 // directory may be deleted at any time.
 const maxDiskFiles = 20_000
 
+// maxDiskBytes bounds the directory as well: attestations may be large.
+var maxDiskBytes int64 = 2 << 30
+
 func (d disk) path(key string) string {
 	return filepath.Join(string(d), fmt.Sprintf("%x.json", sha256.Sum256([]byte(key))))
 }
@@ -117,6 +120,19 @@ func (d disk) get(key string, l Limits) []proof {
 		return nil
 	}
 	return proofs
+}
+
+// fits reports whether there is room for a file. Small ones are not worth the look.
+func fits(present []os.DirEntry, size int64) bool {
+	if size <= packAbove {
+		return true
+	}
+	for _, e := range present {
+		if info, err := e.Info(); err == nil {
+			size += info.Size()
+		}
+	}
+	return size <= maxDiskBytes
 }
 
 const gzipMagic = "\x1f\x8b"
@@ -172,7 +188,8 @@ func (d disk) write(key string, content any) {
 	if os.MkdirAll(string(d), 0o700) != nil {
 		return
 	}
-	if present, err := os.ReadDir(string(d)); err != nil || len(present) >= maxDiskFiles {
+	packed := pack(raw)
+	if present, err := os.ReadDir(string(d)); err != nil || len(present) >= maxDiskFiles || !fits(present, int64(len(packed))) {
 		return
 	}
 	f, err := os.CreateTemp(string(d), "new-*")
@@ -180,7 +197,7 @@ func (d disk) write(key string, content any) {
 		return
 	}
 	defer os.Remove(f.Name()) // fails once it is renamed
-	_, err = f.Write(pack(raw))
+	_, err = f.Write(packed)
 	if f.Close() != nil || err != nil {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/cosign/v2/pkg/cosign/attestation"
 	"github.com/sigstore/cosign/v2/pkg/cosign/bundle"
@@ -153,4 +154,34 @@ func (r *Registry) CosignVerifyAttestation(ctx context.Context, i Image, k *Key)
 		Offline:            true,
 	})
 	return err
+}
+
+// ListAnnotations has the list of what refers to an image bear the annotations of each
+// artifact, as the distribution specification wants it and registries in use do. It is
+// for registries without the referrers API, and undone by what is attached later.
+func (r *Registry) ListAnnotations(i Image) error {
+	tag := strings.Replace(i.Digest, ":", "-", 1)
+	raw, mediaType, err := r.Manifest(i.Repository, tag)
+	if err != nil {
+		return err
+	}
+	var index v1.IndexManifest
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return err
+	}
+	for n, d := range index.Manifests {
+		raw, _, err := r.Manifest(i.Repository, d.Digest.String())
+		if err != nil {
+			return err
+		}
+		var m v1.Manifest
+		if err := json.Unmarshal(raw, &m); err != nil {
+			return err
+		}
+		index.Manifests[n].Annotations = m.Annotations
+	}
+	if raw, err = json.Marshal(index); err != nil {
+		return err
+	}
+	return r.PutManifest(i.Repository, tag, mediaType, raw)
 }
