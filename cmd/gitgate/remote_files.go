@@ -48,8 +48,11 @@ func (f remoteFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 		if !below {
 			continue
 		}
-		child, _, dir := strings.Cut(rest, "/")
-		entries[child] = remoteEntry{name: child, size: int64(len(content)), dir: dir}
+		if child, _, dir := strings.Cut(rest, "/"); dir {
+			entries[child] = remoteEntry{name: child, dir: true}
+		} else {
+			entries[child] = remoteEntry{name: child, size: int64(len(content))}
+		}
 	}
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrInvalid}
