@@ -165,6 +165,8 @@ func TestPolicyBundleRefusals(t *testing.T) {
 		"PushHalf":     {exitUsage, "sign", []string{"push", "bundle.tar.gz", ref, "--key", "cosign.key"}},
 		"PushPublic":   {exitUsage, "a public key cannot sign", []string{"push", "bundle.tar.gz", w.reg.Name("acme/never:1"), "--sign", "--key", "cosign.pub"}},
 
+		"EvalNoBundle": {exitUsage, "bad.tar.gz: bundle: not a gzipped archive", []string{"eval", "web.yaml", "--policy", "bad.tar.gz"}},
+
 		"BuildBroken": {exitUsage, "a.rego:2", []string{"build", "broken", "-o", "new.tar.gz"}},
 		"BuildNoDir":  {exitUsage, "no such file", []string{"build", "none"}},
 		"BuildFile":   {exitUsage, "web.yaml", []string{"build", "web.yaml"}},

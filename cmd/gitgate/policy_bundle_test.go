@@ -138,6 +138,10 @@ func TestPolicyBundles(t *testing.T) {
 			if after = strings.ReplaceAll(after, "policy/", "rules/"); code != exitDenied || before == "" || before != after {
 				t.Errorf("the verdicts differ:\n%s\n%s", before, after)
 			}
+			_, packed, _ := w.gitgate("eval", "web.yaml", "--policy", "whole.tar.gz")
+			if packed = strings.ReplaceAll(packed, "whole.tar.gz/", "rules/"); before != packed {
+				t.Errorf("the bundle as it is gives another verdict:\n%s\n%s", before, packed)
+			}
 		})
 	}
 }
@@ -161,6 +165,11 @@ func TestPolicyPullFormats(t *testing.T) {
 			if code != exitDenied || !strings.Contains(stdout, "no team") {
 				t.Errorf("exit code %d\n%s", code, stdout)
 			}
+			// A bundle says of itself what it is.
+			if code, stdout, stderr := w.gitgate("eval", "web.yaml", "--policy", dir+".tar.gz"); code != exitDenied || !strings.Contains(stdout, "no team") {
+				t.Errorf("as a file: exit code %d\n%s%s", code, stdout, stderr)
+			}
+			w.refuses(exitUsage, "not Gitgate", "eval", "web.yaml", "--policy", dir+".tar.gz", "--format", "Gitgate")
 		})
 	}
 }

@@ -12,18 +12,21 @@ import (
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/policy/author"
+	"gitgate.dev/gitgate/policy/bundle"
 )
 
 // policySets are the flags that name policies to judge by.
 type policySets struct {
 	packs, dirs, data               []string
 	parameters, regoVersion, format string
+	given                           func(flag string) bool
 }
 
 func (o *policySets) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	o.given = f.Changed
 	f.StringArrayVar(&o.packs, "pack", nil, "`NAME` of a pack of the library: "+strings.Join(policies.Packs(), ", ")+"; may be repeated")
-	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json, or with templates and constraints; each is a set of its own; may be repeated")
+	f.StringArrayVarP(&o.dirs, "policy", "p", nil, "`DIR` with *.rego and data.json, or with templates and constraints, or a bundle of them; each is a set of its own; may be repeated")
 	f.StringArrayVarP(&o.data, "data", "d", nil, dataUsage)
 	f.StringVar(&o.parameters, "parameters", "", "YAML or JSON `FILE` that becomes input.parameters")
 	f.StringVar(&o.format, "format", string(policy.FormatGitgate), "input and rule names that the --policy directories expect: Gitgate, Conftest or Gatekeeper")
@@ -32,7 +35,6 @@ func (o *policySets) flags(cmd *cobra.Command) {
 	_ = cmd.RegisterFlagCompletionFunc("pack", cobra.FixedCompletions(policies.Packs(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{string(policy.FormatGitgate), string(policy.FormatConftest), string(policy.FormatGatekeeper)}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("rego-version", cobra.FixedCompletions([]string{"v1", "v0"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.MarkFlagDirname("policy")
 	_ = cmd.MarkFlagFilename("parameters", "yaml", "yml", "json")
 }
 
@@ -54,17 +56,9 @@ func (o *policySets) read() ([]policy.Set, error) {
 		sets = append(sets, set)
 	}
 	for _, dir := range slices.Compact(slices.Sorted(slices.Values(o.dirs))) {
-		if info, err := os.Stat(dir); err != nil {
-			return nil, err
-		} else if !info.IsDir() {
-			return nil, fmt.Errorf("--policy %s: not a directory", dir)
-		}
-		set, err := policy.ReadSetAs(policy.Format(o.format), setName(dir), os.DirFS(dir), ".")
+		set, err := o.readOne(dir)
 		if err != nil {
 			return nil, err
-		}
-		if set.Format != policy.FormatGatekeeper { // templates say theirs
-			set.RegoVersion = policy.RegoVersion(o.regoVersion)
 		}
 		if len(o.data) > 0 {
 			if err := set.MergeData(data); err != nil {
@@ -85,6 +79,43 @@ func (o *policySets) read() ([]policy.Set, error) {
 	}
 	policy.ShareParameters(sets)
 	return sets, nil
+}
+
+// readOne reads a directory, or a bundle, which says itself what is in it unless a flag
+// does.
+func (o *policySets) readOne(name string) (policy.Set, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return policy.Set{}, err
+	}
+	if !info.IsDir() {
+		var as bundle.Dialect
+		if o.given("format") {
+			as.Format = policy.Format(o.format)
+		}
+		if o.given("rego-version") {
+			as.RegoVersion = policy.RegoVersion(o.regoVersion)
+		}
+		return readBundleFile(name, setName(name), as)
+	}
+	set, err := policy.ReadSetAs(policy.Format(o.format), setName(name), os.DirFS(name), ".")
+	if err == nil && set.Format != policy.FormatGatekeeper { // templates say theirs
+		set.RegoVersion = policy.RegoVersion(o.regoVersion)
+	}
+	return set, err
+}
+
+// readBundleFile reads a set from a bundle.
+func readBundleFile(file, name string, as bundle.Dialect) (policy.Set, error) {
+	raw, err := readBounded(file, maxBundleFile)
+	if err != nil {
+		return policy.Set{}, err
+	}
+	b, err := bundle.Read(raw, bundle.Limits{})
+	if err != nil {
+		return policy.Set{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return b.Set(name, as)
 }
 
 // setName makes the name of a set from a directory: what a name may not hold
