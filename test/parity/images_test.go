@@ -20,6 +20,8 @@ type images struct {
 	altered              registry.Image // signed, and the signature changed
 	index                registry.Image // signed, its children are not
 	twice                registry.Image // must be signed by two keys, and is by one
+	attested             registry.Image // signed, with an old provenance
+	misattested          registry.Image // signed, with a provenance by a key that nobody trusts
 	// flaky do not answer as a registry should, by name.
 	flaky map[string]*registry.Registry
 	other *registry.Key
@@ -59,6 +61,10 @@ func (w *world) pushImages() (err error) {
 		return w.Registry.AttachSignature(a, doc, "MEUCIQC"+strings.Repeat("A", 88)+"=")
 	})
 	push("acme/twice/app:1", &i.twice, tag)
+	push("acme/attested:1", &i.attested, tag, func(a registry.Image) error {
+		return w.Registry.AttestBundle(a, w.Release, "slsaprovenance1", provenance)
+	})
+	push("acme/misattested:1", &i.misattested, tag, func(m registry.Image) error { return w.Registry.AttestTag(m, i.other, "slsaprovenance1", provenance) })
 	if err != nil {
 		return err
 	}

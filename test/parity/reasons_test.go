@@ -24,8 +24,6 @@ var elsewhere = map[verdict.Reason]string{
 	verdict.TransparencyMismatch: "no version verifies entries of transparency logs yet",
 	verdict.RepositoryNotTrusted: "without trust there is no verdict; see TestConfiguration",
 	verdict.TrustInvalid:         "without trust there is no verdict; see TestConfiguration",
-	verdict.AttestationMissing:   "no version verifies attestations yet",
-	verdict.AttestationInvalid:   "no version verifies attestations yet",
 	verdict.Conflict:             "who else owns an object only the cluster knows; reconcile/apply tests it",
 	verdict.HealthCheckFailed:    "health is awaited after a release was applied",
 }
