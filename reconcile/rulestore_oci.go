@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -139,7 +140,35 @@ func (s *RuleStore) writeBundleRecord(set *v1alpha1.PolicySet, r *bundleRecord) 
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), s.recordFile(set))
+	if err := os.Rename(f.Name(), s.recordFile(set)); err != nil {
+		return err
+	}
+	tidyBundles(s.bundleDir(set))
+	return nil
+}
+
+// keptBundleFiles is how many files of bundles stay beside a record: a few versions, of
+// three files each.
+const keptBundleFiles = 24
+
+// tidyBundles removes the files of bundles that were used least recently. What is in
+// force was used just now. What cannot be removed stays.
+func tidyBundles(dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "sha256-*"))
+	if err != nil || len(files) <= keptBundleFiles {
+		return
+	}
+	used := func(file string) int64 {
+		info, err := os.Stat(file)
+		if err != nil {
+			return 0
+		}
+		return info.ModTime().UnixNano()
+	}
+	slices.SortFunc(files, func(a, b string) int { return cmp.Compare(used(b), used(a)) })
+	for _, file := range files[keptBundleFiles:] {
+		_ = os.Remove(file)
+	}
 }
 
 // query is what is asked for of a set.

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -127,5 +129,26 @@ func TestRepositoryOf(t *testing.T) {
 		if got := repositoryOf(ref); got != want {
 			t.Errorf("repositoryOf(%q) = %q, want %q", ref, got, want)
 		}
+	}
+}
+
+// Of bundles the last ones stay, and everything that is none.
+func TestTidyBundles(t *testing.T) {
+	dir := t.TempDir()
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range keptBundleFiles + 3 {
+		file := filepath.Join(dir, fmt.Sprintf("sha256-%02d", i))
+		at := start.Add(-time.Duration(i) * time.Hour)
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "in-force.json"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tidyBundles(dir)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != keptBundleFiles+1 || entries[0].Name() != "in-force.json" || entries[keptBundleFiles].Name() != fmt.Sprintf("sha256-%02d", keptBundleFiles-1) {
+		t.Errorf("left are %v, %v", entries, err)
 	}
 }
