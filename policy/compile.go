@@ -119,7 +119,7 @@ func (s *set) check(rules []*ast.Rule, opts Options, bad *problems) {
 // findReads finds out which part of all that the set reads each of its entries does.
 func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
 	groups := groupRules(rules)
-	depends := newDependencies(groups)
+	depends := newDependencies(groups, rules)
 	if s.reads = all; opts.ReadWholeInput {
 		s.reads = &readPaths{all: true}
 	}
@@ -140,7 +140,7 @@ func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
 			return err
 		}
 	}
-	return s.findContext(all, depends)
+	return s.findContext(all, rules, depends)
 }
 
 // maxRememberedEntries bounds the entries of a set whose answers are kept: each

@@ -173,22 +173,19 @@ const (
 // findContext finds out which parts each entry may read. Where several rules make
 // one entry and not all read the same parts, each can be asked on its own: one that
 // cannot be decided does not silence the others.
-func (s *set) findContext(all *readPaths, depends *dependencies) error {
+func (s *set) findContext(all *readPaths, rules []*ast.Rule, depends *dependencies) error {
 	s.context = all.touched(s.format)
 	if s.context == 0 {
 		return nil
 	}
-	mentions := map[*ast.Rule]Part{}
-	for _, e := range s.entries {
+	mentions := make(map[*ast.Rule]bool, len(rules))
+	for i, some := range sideBySide(rules, s.mention) {
+		mentions[rules[i]] = some
+	}
+	contexts := sideBySide(s.entries, func(e *entry) Part { return s.contextOf(e, depends, mentions) })
+	for i, e := range s.entries {
 		g := depends.groups[e.ref.String()]
-		if e.context = s.context; g == nil || len(s.entries) > maxContextEntries {
-			continue
-		}
-		rules := depends.reachable(g)
-		if e.context = 0; !s.mention(rules, mentions) { // which is quicker to see, and never too little
-			continue
-		}
-		if e.context = collectReads(rules).partsOf(s.format); e.context == 0 {
+		if e.context = contexts[i]; e.context == 0 || g == nil || len(s.entries) > maxContextEntries {
 			continue
 		}
 		if g.shape != elements || len(g.rules) == 1 || len(g.rules) > maxBodies {
@@ -206,16 +203,23 @@ func (s *set) findContext(all *readPaths, depends *dependencies) error {
 	return nil
 }
 
-// mention reports whether one of the rules names a part, and keeps what each does.
-func (s *set) mention(rules []*ast.Rule, known map[*ast.Rule]Part) bool {
-	return slices.ContainsFunc(rules, func(rule *ast.Rule) bool {
-		parts, ok := known[rule]
-		if !ok {
-			parts = mentionedReads([]*ast.Rule{rule}).touched(s.format)
-			known[rule] = parts
-		}
-		return parts != 0
-	})
+// mention reports whether a rule names a part of the input beside the object.
+func (s *set) mention(rule *ast.Rule) bool {
+	return mentionedReads([]*ast.Rule{rule}).touched(s.format) != 0
+}
+
+// contextOf finds out which parts an entry may read; mentions are the rules that name
+// some.
+func (s *set) contextOf(e *entry, depends *dependencies, mentions map[*ast.Rule]bool) Part {
+	g := depends.groups[e.ref.String()]
+	if g == nil || len(s.entries) > maxContextEntries {
+		return s.context
+	}
+	rules := depends.reachable(g)
+	if !slices.ContainsFunc(rules, func(rule *ast.Rule) bool { return mentions[rule] }) {
+		return 0 // which is quicker to see, and never too little
+	}
+	return collectReads(rules).partsOf(s.format)
 }
 
 // bodyQuery binds r0 to the results of one rule of a set.

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -101,12 +103,13 @@ func shapeOf(rule *ast.Rule) shape {
 // not understood.
 func flowReads(rules []*ast.Rule) (*readPaths, bool) {
 	f := &flow{groups: groupRules(rules)}
+	scan := newFlowScan(f)
 	for _, g := range f.groups {
 		if m := entryName.MatchString(ruleNameOf(g)); m || g.shape == opaque {
 			g.demand() // entries and what is not followed are asked for whole
 		}
 		for _, rule := range g.rules {
-			newFlowScan(f, g, rule).run()
+			scan.run(g, rule)
 		}
 	}
 	if f.lost {
@@ -117,20 +120,23 @@ func flowReads(rules []*ast.Rule) (*readPaths, bool) {
 	return reads, true
 }
 
-// A dependencies says on which rules others depend. Each rule is looked at once.
+// A dependencies says on which rules others depend. It is not changed once it is made.
 type dependencies struct {
 	groups map[string]*group
 	below  map[string][]*group // by the beginning of their path
 	direct map[*ast.Rule][]*group
 }
 
-func newDependencies(groups map[string]*group) *dependencies {
-	d := &dependencies{groups: groups, below: map[string][]*group{}, direct: map[*ast.Rule][]*group{}}
+func newDependencies(groups map[string]*group, rules []*ast.Rule) *dependencies {
+	d := &dependencies{groups: groups, below: map[string][]*group{}, direct: make(map[*ast.Rule][]*group, len(rules))}
 	for _, g := range groups {
 		for n := 1; n <= len(g.path); n++ {
 			key := g.path[:n].String()
 			d.below[key] = append(d.below[key], g)
 		}
+	}
+	for i, direct := range sideBySide(rules, d.read) { // each rule is looked at once
+		d.direct[rules[i]] = direct
 	}
 	return d
 }
@@ -145,7 +151,7 @@ func (d *dependencies) reachable(from *group) []*ast.Rule {
 		queue = queue[1:]
 		for _, rule := range g.rules {
 			rules = append(rules, rule)
-			for _, to := range d.read(rule) {
+			for _, to := range d.direct[rule] {
 				if !seen[to] {
 					seen[to] = true
 					queue = append(queue, to)
@@ -158,9 +164,6 @@ func (d *dependencies) reachable(from *group) []*ast.Rule {
 
 // read lists the groups that a rule may read itself.
 func (d *dependencies) read(rule *ast.Rule) []*group {
-	if known, ok := d.direct[rule]; ok {
-		return known
-	}
 	seen := map[string]bool{}
 	var out []*group
 	ast.WalkRefs(rule, func(ref ast.Ref) bool {
@@ -174,7 +177,6 @@ func (d *dependencies) read(rule *ast.Rule) []*group {
 		}
 		return false
 	})
-	d.direct[rule] = out
 	return out
 }
 
@@ -280,3 +282,38 @@ func (f *flow) lookUp(ref ast.Ref) (*group, int) {
 	}
 	return nil, 0
 }
+
+// getRef returns the reference that a call of object.get with a constant key stands
+// for, if there is something to follow.
+func getRef(terms []*ast.Term) ast.Ref {
+	if len(terms) < 4 || terms[0].Value.Compare(objectGet) != 0 {
+		return nil
+	}
+	var base ast.Ref
+	switch v := terms[1].Value.(type) {
+	case ast.Ref:
+		base = v
+	case ast.Var:
+		base = ast.Ref{terms[1]}
+	default:
+		return nil
+	}
+	var keys []*ast.Term
+	switch v := terms[2].Value.(type) {
+	case ast.String:
+		keys = append(keys, terms[2])
+	case *ast.Array: // a path, up to what is no constant
+		for i := 0; i < v.Len(); i++ {
+			if _, ok := v.Elem(i).Value.(ast.String); !ok {
+				break
+			}
+			keys = append(keys, v.Elem(i))
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return append(slices.Clip(base), keys...)
+}
+
+var objectGet = ast.ObjectGet.Ref()

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"slices"
-
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -44,16 +42,28 @@ type (
 	}
 )
 
-func newFlowScan(f *flow, g *group, rule *ast.Rule) *flowScan {
+func newFlowScan(f *flow) *flowScan {
 	return &flowScan{
-		flow: f, group: g, rule: rule,
-		seen: map[ast.Var]int{}, bare: map[ast.Var]bool{}, equated: map[ast.Var]int{}, lists: map[ast.Var][]string{},
+		flow: f, seen: map[ast.Var]int{}, bare: map[ast.Var]bool{}, equated: map[ast.Var]int{}, lists: map[ast.Var][]string{},
 		nodes: map[ast.Var]*node{}, isParam: map[ast.Var]bool{},
 	}
 }
 
+// begin forgets the rule before.
+func (s *flowScan) begin(g *group, rule *ast.Rule) {
+	s.group, s.rule, s.inArrays = g, rule, 0
+	s.passed, s.equates, s.reads = s.passed[:0], s.equates[:0], s.reads[:0]
+	clear(s.seen)
+	clear(s.bare)
+	clear(s.equated)
+	clear(s.lists)
+	clear(s.nodes)
+	clear(s.isParam)
+}
+
 // run adds to the flow what the rule does.
-func (s *flowScan) run() {
+func (s *flowScan) run(g *group, rule *ast.Rule) {
+	s.begin(g, rule)
 	ast.WalkVars(s.rule, func(v ast.Var) bool { s.seen[v]++; return false })
 	if s.rule.Else != nil {
 		s.lost = true // its branches share variables
@@ -189,41 +199,6 @@ func (s *flowScan) call(e *ast.Expr, terms []*ast.Term, top bool) {
 		s.term(t)
 	}
 }
-
-// getRef returns the reference that a call of object.get with a constant key stands
-// for, if there is something to follow.
-func getRef(terms []*ast.Term) ast.Ref {
-	if len(terms) < 4 || terms[0].Value.Compare(objectGet) != 0 {
-		return nil
-	}
-	var base ast.Ref
-	switch v := terms[1].Value.(type) {
-	case ast.Ref:
-		base = v
-	case ast.Var:
-		base = ast.Ref{terms[1]}
-	default:
-		return nil
-	}
-	var keys []*ast.Term
-	switch v := terms[2].Value.(type) {
-	case ast.String:
-		keys = append(keys, terms[2])
-	case *ast.Array: // a path, up to what is no constant
-		for i := 0; i < v.Len(); i++ {
-			if _, ok := v.Elem(i).Value.(ast.String); !ok {
-				break
-			}
-			keys = append(keys, v.Elem(i))
-		}
-	}
-	if len(keys) == 0 {
-		return nil
-	}
-	return append(slices.Clip(base), keys...)
-}
-
-var objectGet = ast.ObjectGet.Ref()
 
 // equation takes `var = ref` and `var = [constants]`. It returns false for any
 // other one.
