@@ -11,11 +11,12 @@ import (
 
 	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile"
 )
 
 // policyPreview holds the flags of `gitgate policy preview`.
 type policyPreview struct {
-	next, old, replace, remove []string
+	next, old, bundles, remove []string
 	fromCluster                bool
 	system                     string
 
@@ -41,8 +42,9 @@ cluster, and tell what differs: what would newly be denied, allowed, warned of o
 undetermined, counted by owner and then one by one.
 
 The rules in force are PolicySets in files (--old) or in a cluster (--from-cluster);
-without either there are none. The new ones are the PolicySets in --policy-sets, or
-the rules of a directory or a bundle that --replace puts into a PolicySet. A PolicySet
+without either there are none. Rules in Git or in a registry are fetched and verified
+as in the cluster. The new ones are the PolicySets in --policy-sets, or
+the rules of a directory or a bundle that --policy-bundle puts into a PolicySet. A PolicySet
 that is not named stays as it is, and one that stays as it is is not judged. Each of
 the others judges everything, whether or not it has admission and whoever refers to it.
 
@@ -69,7 +71,7 @@ not load, 3 something is newly undetermined or could not be looked at.`,
   gitgate policy preview --policy-sets policies/ --old origin/main:policies --commits 50 --path clusters/prod --owner-key team
 
   # the next version of a bundle against last week's admissions, as a comment
-  gitgate policy preview --replace house-rules=bundle.tar.gz --from-cluster --decision-log week.log -o markdown`,
+  gitgate policy preview --policy-bundle house-rules=bundle.tar.gz --from-cluster --decision-log week.log -o markdown`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
@@ -83,7 +85,7 @@ func (o *policyPreview) flags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.next, "policy-sets", nil, "`PATH` of new PolicySets: a file, a directory or REV:PATH; may be repeated")
 	f.StringArrayVar(&o.old, "old", nil, "`PATH` of the PolicySets in force: a file, a directory or REV:PATH; may be repeated")
 	f.BoolVar(&o.fromCluster, "from-cluster", false, "read the PolicySets in force from a cluster")
-	f.StringArrayVar(&o.replace, "replace", nil, "`NAME=PATH`: put the rules of a directory or a bundle (.tar.gz) into a PolicySet; may be repeated")
+	f.StringArrayVar(&o.bundles, "policy-bundle", nil, "`NAME=PATH`: put the rules of a directory or a bundle (.tar.gz) into a PolicySet; may be repeated")
 	f.StringArrayVar(&o.remove, "remove", nil, "`NAME` of a PolicySet that is to go; may be repeated")
 	f.StringVar(&o.system, "system-namespace", "gitgate-system", "gitgate's own namespace, where the ConfigMaps of PolicySets are")
 	f.StringVar(&o.commits, "commits", "", "judge commits of --repo: the last `N` of HEAD, or A..B, by first parents")
@@ -115,8 +117,8 @@ var (
 
 func (o *policyPreview) check() error {
 	switch {
-	case len(o.next)+len(o.replace)+len(o.remove) == 0:
-		return errors.New("name the new rules with --policy-sets or --replace, or what is to go with --remove")
+	case len(o.next)+len(o.bundles)+len(o.remove) == 0:
+		return errors.New("name the new rules with --policy-sets or --policy-bundle, or what is to go with --remove")
 	case !o.live.on && o.commits == "" && o.log == "":
 		return errors.New("say what is to be judged: --live, --commits or --decision-log")
 	case !slices.Contains(previewGroups, o.by):
@@ -140,6 +142,10 @@ func (o *policyPreview) run(cmd *cobra.Command) error {
 	ctx := cmd.Context()
 	quiet()
 	sets, err := o.sets(ctx)
+	var withheld *reconcile.WithheldError
+	if errors.As(err, &withheld) { // whoever has them did not answer, or is not believed
+		return &exitError{code: exitUndetermined, err: printable(err)}
+	}
 	if err != nil {
 		return printable(err)
 	}

@@ -65,7 +65,7 @@ func TestPolicyPreviewLive(t *testing.T) {
 
 deny_mode contains sprintf("mode %v", [input.object.data.mode]) if input.object.data.mode in {"odd", "(redacted)"}
 `})
-	common := []string{"--replace", "modes=rules", "--from-cluster", "--live", "--kubeconfig", c.Kubeconfig(), "--namespace", "shop", "--kinds", "ConfigMap,Secret"}
+	common := []string{"--policy-bundle", "modes=rules", "--from-cluster", "--live", "--kubeconfig", c.Kubeconfig(), "--namespace", "shop", "--kinds", "ConfigMap,Secret"}
 	code, out, errs := preview(append(common, "-o", "json")...)
 	if code != exitDenied || strings.Contains(out, "hunter2") || strings.Contains(out, "aHVudGVyMg") {
 		t.Fatalf("exit %d, %s%.2000s", code, errs, out)

@@ -150,7 +150,7 @@ func (o *policyPreview) files(ctx context.Context, flag string, paths []string) 
 		}
 	}
 	if len(side.sets) == 0 && flag != "--old" {
-		return nil, fmt.Errorf("%s %s: holds no PolicySet; rules without one are put into one with --replace NAME=PATH", flag, strings.Join(paths, " "))
+		return nil, fmt.Errorf("%s %s: holds no PolicySet; rules without one are put into one with --policy-bundle NAME=PATH", flag, strings.Join(paths, " "))
 	}
 	return side, nil
 }
@@ -194,6 +194,11 @@ func (s *sideOfSets) set(ctx context.Context, name, system string) (*policy.Set,
 		return nil, nil
 	}
 	in := reconcile.PolicyInput{Set: set}
+	if set.Spec.Source.Remote() {
+		if err := s.fetch(ctx, &in, system); err != nil {
+			return nil, fmt.Errorf("%w: put its rules into it with --policy-bundle %s=PATH", err, name)
+		}
+	}
 	if ref := set.Spec.Source.ConfigMapRef; ref != nil {
 		var m corev1.ConfigMap
 		if err := s.reader.Get(ctx, types.NamespacedName{Namespace: system, Name: ref.Name}, &m); err != nil {
@@ -203,22 +208,34 @@ func (s *sideOfSets) set(ctx context.Context, name, system string) (*policy.Set,
 	}
 	out, err := policySet(in)
 	if err != nil {
-		return nil, fmt.Errorf("%w: put its rules into it with --replace %s=PATH", err, name)
+		return nil, err
 	}
 	return &out, nil
+}
+
+// fetch gets the rules of a PolicySet that come from elsewhere, as a check does.
+func (s *sideOfSets) fetch(ctx context.Context, in *reconcile.PolicyInput, system string) error {
+	g := &gates{system: system, lastGood: map[string]goodSet{}}
+	rules, closing, err := newCheckRules(s.reader, nil, g, false, nil)
+	if err != nil {
+		return err
+	}
+	defer closing()
+	in.Remote, err = rules.Rules(ctx, in.Set, nil)
+	return err
 }
 
 // replacements are PolicySets with the rules of directories and bundles.
 func (o *policyPreview) replacements(old, next *sideOfSets) (map[string]policy.Set, error) {
 	out := map[string]policy.Set{}
-	for _, arg := range o.replace {
+	for _, arg := range o.bundles {
 		name, path, ok := strings.Cut(arg, "=")
 		if !ok || name == "" || path == "" {
-			return nil, fmt.Errorf("--replace %s: want NAME=PATH, with a directory or a bundle", arg)
+			return nil, fmt.Errorf("--policy-bundle %s: want NAME=PATH, with a directory or a bundle", arg)
 		}
 		set := cmp.Or(next.sets[name], old.sets[name])
 		if set == nil {
-			return nil, fmt.Errorf("--replace %s: there is no PolicySet %s%s", arg, name, listed(slices.Sorted(maps.Keys(old.sets))))
+			return nil, fmt.Errorf("--policy-bundle %s: there is no PolicySet %s%s", arg, name, listed(slices.Sorted(maps.Keys(old.sets))))
 		}
 		bare := set.DeepCopy()
 		bare.Spec.Source = v1alpha1.PolicySource{}
@@ -228,7 +245,7 @@ func (o *policyPreview) replacements(old, next *sideOfSets) (map[string]policy.S
 		}
 		rules, err := readRules(name, path, base)
 		if err != nil {
-			return nil, fmt.Errorf("--replace %s: %w", arg, err)
+			return nil, fmt.Errorf("--policy-bundle %s: %w", arg, err)
 		}
 		base.Modules, base.Manifests, base.Data, base.Declared = rules.Modules, rules.Manifests, rules.Data, rules.Declared
 		base.RegoVersion = cmp.Or(rules.RegoVersion, base.RegoVersion)

@@ -109,14 +109,15 @@ func TestPolicyPreviewOutcomes(t *testing.T) {
 	repo, _ := previewRepo(t)
 	writeTree(t, map[string]string{
 		"old/sets.yaml": modeRules("loud", "odd"), "new/sets.yaml": modeRules("odd", "calm"),
-		"softer/sets.yaml": strings.ReplaceAll(modeRules("nothing", "nothing"), "deny_mode", "deny_other"),
-		"user/sets.yaml":   strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny_user contains \"root\" if input.userInfo.username == \"root\"\n"),
-		"words/sets.yaml":  strings.ReplaceAll(modeRules("loud", "odd"), "is refused", "will not do"),
-		"broken/sets.yaml": strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny contains x\n"),
-		"typo/sets.yaml":   "apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: modes}\nspec: {source: {library: [workloads]}, parameters: {minReplica: 1}}\n",
-		"secret/sets.yaml": strings.ReplaceAll(modeRules("loud", "odd"), "input.object.data.mode == \"loud\"", "input.object.data.mode"),
-		"rules/modes.rego": "package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n",
-		"empty/m.yaml":     modeMap("m", "calm", ""),
+		"softer/sets.yaml":    strings.ReplaceAll(modeRules("nothing", "nothing"), "deny_mode", "deny_other"),
+		"user/sets.yaml":      strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny_user contains \"root\" if input.userInfo.username == \"root\"\n"),
+		"words/sets.yaml":     strings.ReplaceAll(modeRules("loud", "odd"), "is refused", "will not do"),
+		"broken/sets.yaml":    strings.ReplaceAll(modeRules("loud", "odd"), "package modes\n", "package modes\n        deny contains x\n"),
+		"typo/sets.yaml":      "apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: modes}\nspec: {source: {library: [workloads]}, parameters: {minReplica: 1}}\n",
+		"secret/sets.yaml":    strings.ReplaceAll(modeRules("loud", "odd"), "input.object.data.mode == \"loud\"", "input.object.data.mode"),
+		"rules/modes.rego":    "package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n",
+		"elsewhere/sets.yaml": "apiVersion: gitgate.dev/v1alpha1\nkind: PolicySet\nmetadata: {name: far}\nspec: {source: {git: {url: \"https://127.0.0.1:1/rules.git\", ref: {branch: main}, trust: {name: t}}}}\n",
+		"empty/m.yaml":        modeMap("m", "calm", ""),
 	})
 	built, _, err := policybundle.Build(t.Context(), fstest.MapFS{"modes.rego": {Data: []byte("package modes\ndeny_mode contains \"odd\" if input.object.data.mode == \"odd\"\n")}}, policybundle.Options{})
 	if err != nil {
@@ -140,16 +141,17 @@ func TestPolicyPreviewOutcomes(t *testing.T) {
 		"NoWords":      {"And counted else.", []string{"--policy-sets", "words", "--old", "old"}, exitAllowed, "1 another message", ""},
 		"Nothing":      {"Without old rules all is new.", []string{"--policy-sets", "new"}, exitDenied, "modes (added), same (added)", ""},
 		"Remove":       {"A set that goes lets pass what it refused.", []string{"--remove", "modes", "--old", "old"}, exitAllowed, "modes (removed)", ""},
-		"Directory":    {"Rules of a directory.", []string{"--replace", "modes=rules", "--old", "old"}, exitDenied, "[modes/modes.deny_mode]", ""},
-		"Bundle":       {"Of a bundle.", []string{"--replace", "modes=b.tar.gz", "--old", "old"}, exitDenied, "[modes/modes.deny_mode]", ""},
+		"Directory":    {"Rules of a directory.", []string{"--policy-bundle", "modes=rules", "--old", "old"}, exitDenied, "[modes/modes.deny_mode]", ""},
+		"Bundle":       {"Of a bundle.", []string{"--policy-bundle", "modes=b.tar.gz", "--old", "old"}, exitDenied, "[modes/modes.deny_mode]", ""},
 		"ByRule":       {"Counted by rule.", []string{"--policy-sets", "new", "--old", "old", "--by", "rule"}, exitDenied, "RULE ", ""},
 		"Broken":       {"Rules that do not compile have a place.", []string{"--policy-sets", "broken", "--old", "old"}, exitUsage, "", "modes.rego:2:"},
 		"Typo":         {"So has a parameter that nobody reads.", []string{"--policy-sets", "typo", "--old", "old"}, exitUsage, "", "is minReplicas meant?"},
 		"Equal":        {"Nothing to compare is no success.", []string{"--policy-sets", "old", "--old", "old"}, exitUsage, "", "the same as those in force"},
 		"NoSets":       {"A directory without PolicySets.", []string{"--policy-sets", "empty", "--old", "old"}, exitUsage, "", "holds no PolicySet"},
-		"NoSet":        {"A set that is not there.", []string{"--replace", "mods=rules", "--old", "old"}, exitUsage, "", "there is no PolicySet mods (there are modes, same)"},
-		"NotBundle":    {"A file that is no bundle.", []string{"--replace", "modes=rules/modes.rego", "--old", "old"}, exitUsage, "", "modes.rego"},
-		"NoNew":        {"Nothing that is new.", []string{"--old", "old"}, exitUsage, "", "--policy-sets or --replace"},
+		"NoSet":        {"A set that is not there.", []string{"--policy-bundle", "mods=rules", "--old", "old"}, exitUsage, "", "there is no PolicySet mods (there are modes, same)"},
+		"Elsewhere":    {"Rules that nobody can have are undetermined.", []string{"--policy-sets", "elsewhere"}, exitUndetermined, "", "policy-bundle far=PATH"},
+		"NotBundle":    {"A file that is no bundle.", []string{"--policy-bundle", "modes=rules/modes.rego", "--old", "old"}, exitUsage, "", "modes.rego"},
+		"NoNew":        {"Nothing that is new.", []string{"--old", "old"}, exitUsage, "", "--policy-sets or --policy-bundle"},
 		"Range":        {"A range of commits.", []string{"--policy-sets", "new", "--old", "old", "--commits", "HEAD~1..HEAD"}, exitDenied, "5 objects judged", ""},
 		"NoRange":      {"A commit is no range.", []string{"--policy-sets", "new", "--old", "old", "--commits", "HEAD~1"}, exitUsage, "", "A..B"},
 		"EmptyRange":   {"A range without commits.", []string{"--policy-sets", "new", "--old", "old", "--commits", "HEAD..HEAD"}, exitUsage, "", "no commit"},
@@ -161,7 +163,7 @@ func TestPolicyPreviewOutcomes(t *testing.T) {
 				args = append(args, "--commits", "1")
 			}
 			code, out, errs := preview(args...)
-			if code != tc.code || !strings.Contains(out, tc.out) || !strings.Contains(errs, tc.errs) || (errs != "") != (tc.code == exitUsage) {
+			if code != tc.code || !strings.Contains(out, tc.out) || !strings.Contains(errs, tc.errs) || (errs != "") != (tc.errs != "") {
 				t.Errorf("%s\nexit %d, want %d\n%s%s", tc.reason, code, tc.code, out, errs)
 			}
 		})
