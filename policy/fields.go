@@ -193,6 +193,7 @@ func (f *fieldCheck) check(at objectPath, ref ast.Ref, n int) {
 // wrong says what is wrong with a key at a path, if anything is.
 func (f *fieldCheck) wrong(at objectPath, key string) string {
 	switch {
+	case len(at.steps) == 0 && slices.Contains(objectFields, key):
 	case len(at.steps) == 0:
 		if meant := nearest(key, objectFields); meant != "" && meant != key && distance(key, meant) == 1 && len(f.kinds) == 0 {
 			return noField(at.text, key, objectFields)
