@@ -69,6 +69,11 @@ func newBench(ctx context.Context, o options, progress io.Writer) (*bench, error
 	if err := b.writeSites(); err != nil {
 		return b, err
 	}
+	if b.conftest != "" {
+		if err := b.shareBundle(); err != nil {
+			return b, fmt.Errorf("conftest and a bundle of gitgate's: %w", err)
+		}
+	}
 	if o.nice != 0 {
 		return b, measure.Hurry(o.nice)
 	}

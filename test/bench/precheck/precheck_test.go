@@ -45,6 +45,27 @@ func TestQuick(t *testing.T) {
 	}
 }
 
+// What is missing, or another file, is told: that conftest reads bundles hangs on it.
+func TestSameFiles(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	if err := sameFiles(dir, other); err == nil {
+		t.Error("nothing is the same as nothing")
+	}
+	for i, content := range []string{"", "other", "same"} {
+		if err := os.WriteFile(filepath.Join(dir, "a.rego"), []byte("same"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if content != "" {
+			if err := os.WriteFile(filepath.Join(other, "a.rego"), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sameFiles(dir, other); (err == nil) != (i == 2) {
+			t.Errorf("with %q: %v", content, err)
+		}
+	}
+}
+
 var kubernetes = sync.OnceValues(func() ([]document, error) { return readDocuments(context.Background()) })
 
 // The manifests are what the figures are about: whole objects, each under a name
