@@ -56,6 +56,7 @@ var catalogue = []row{
 
 	{"I1", "tag gives another image after it was verified", reasons(verdict.ImageUnsigned, verdict.ImageNotPinned)},
 	{"I2", "signed index, unsigned child, and the reverse", reasons(verdict.ImageUnsigned)},
+	{"I4", "attestation of another type, image or key, or unreadable", reasons(verdict.AttestationMissing, verdict.AttestationInvalid)},
 	{"I7", "registry sends too much, too slowly or nothing", reasons(verdict.RegistryLimit, verdict.RegistryUnavailable)},
 	{"I8", "unsigned image in init, ephemeral, volume, custom kinds", reasons(verdict.ImageUnsigned, verdict.UncoveredImage)},
 	{"I9", "one image by many spellings", reasons(verdict.ImageNotAllowed, verdict.ImageUnsigned)},

@@ -117,6 +117,50 @@ func TestAttack_I2_IndexAndChild(t *testing.T) {
 	})
 }
 
+func TestAttack_I4_Attestations(t *testing.T) {
+	t.Parallel()
+	r, stranger := registry.New(t, registry.Options{}), registry.MustKey(t, registry.ECDSAP256)
+	s := newSite(t, "i4-site", withRegistry(r), func(_ *site, p *setup) {
+		rules := p.trust.Spec.Images.Rules
+		rules[len(rules)-1].Attestations = []v1alpha1.ImageAttestation{{Name: "scan", PredicateType: "vuln"}}
+	})
+	const file, scan, vuln = "deploy/scanned.yaml", `{"invocation":{"uri":"https://scan.example.com"}}`, "https://cosign.sigstore.dev/attestation/vuln/v1"
+	scanned := s.signed(r, "acme/scanned:1")
+	s.must(r.AttestTag(scanned, s.Release, "vuln", scan))
+	for name, tc := range map[string]struct {
+		forge func(registry.Image) error
+		want  verdict.Reason
+		says  string
+	}{
+		"None":       {func(registry.Image) error { return nil }, verdict.AttestationMissing, "has no attestation scan"},
+		"OtherType":  {func(i registry.Image) error { return r.AttestBundle(i, s.Release, "spdxjson", "{}") }, verdict.AttestationMissing, "has no attestation scan"},
+		"OtherKey":   {func(i registry.Image) error { return r.AttestBundle(i, stranger, "vuln", scan) }, verdict.AttestationInvalid, "not signed by the key of release"},
+		"Replayed":   {func(i registry.Image) error { return r.CopyAttestations(scanned, i) }, verdict.AttestationInvalid, "it is about another image, " + scanned.Digest},
+		"Unreadable": {func(i registry.Image) error { return r.AttachAttestation(i, []byte("{"), vuln) }, verdict.AttestationInvalid, "it is no DSSE envelope"},
+		"Mislabelled": {func(i registry.Image) error {
+			payload, err := registry.Statement(i, "spdxjson", "{}")
+			if err != nil {
+				return err
+			}
+			envelope, err := registry.Envelope(s.Release, registry.InToto, payload)
+			if err != nil {
+				return err
+			}
+			return r.AttachAttestation(i, envelope, vuln)
+		}, verdict.AttestationInvalid, "it is listed as such, and states https://spdx.dev/Document"},
+	} {
+		s.run(name, func(s *site) {
+			i := s.signed(r, "acme/"+strings.ToLower(name)+":1")
+			s.must(tc.forge(i))
+			text := lab.Deployment("scanned", i.Pinned(), 1)
+			s.denied(refusal{reason: tc.want, file: file, line: lineOf(s.t, text, "image:"), says: tc.says}, gitrepo.Change{Files: map[string]string{file: text}})
+		})
+	}
+	s.run("Control", func(s *site) {
+		s.accept(gitrepo.Change{Files: map[string]string{file: lab.Deployment("scanned", scanned.Pinned(), 1)}})
+	})
+}
+
 func TestAttack_I7_HostileRegistry(t *testing.T) {
 	t.Parallel()
 	r := registry.New(t, registry.Options{})
