@@ -10,7 +10,7 @@ import (
 
 // A FieldSource knows the fields of kinds. It returns those at a path of a kind, in
 // which "*" is any element of a list or a mapping, and false where there may be any,
-// as in a kind that it does not know.
+// as in a kind that it does not know. It is asked about several sets at once.
 type FieldSource func(kind string, path []string) (fields []string, closed bool)
 
 // anyElement is a step of a path that is no constant.

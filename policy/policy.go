@@ -150,18 +150,33 @@ func Load(ctx context.Context, sets []Set, opts Options) (*Engine, error) {
 		bad.add(Problem{Message: tooMany("policy sets", len(sets), maxSets)})
 		return nil, bad.err()
 	}
+	type compilation struct {
+		sets []*set
+		bad  problems
+	}
 	names := make(map[string]bool, len(sets))
-	var compiled []*set
+	var different []Set
 	for _, s := range sets {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
 		if names[s.Name] {
 			bad.add(duplicate(s.Name))
 			continue
 		}
 		names[s.Name] = true
-		compiled = append(compiled, compileSet(s, opts, &bad)...)
+		different = append(different, s)
+	}
+	var compiled []*set
+	for _, c := range sideBySide(different, func(s Set) *compilation {
+		c := &compilation{}
+		if ctx.Err() == nil {
+			c.sets = compileSet(s, opts, &c.bad)
+		}
+		return c
+	}) {
+		bad.addAll(&c.bad)
+		compiled = append(compiled, c.sets...)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
 	}
 	if err := bad.err(); err != nil {
 		return nil, err
