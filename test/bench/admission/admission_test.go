@@ -73,6 +73,7 @@ func TestReadVerdict(t *testing.T) {
 		"gitgate":    {answer(false, 403, "PolicyDenied: b [1]\nPolicyDenied: a"), verdict{reasons: "a\nb [1]"}},
 		"Gatekeeper": {answer(false, 403, "[privileged] a\n[probes] b [1]"), verdict{reasons: "a\nb [1]"}},
 		"floor":      {answer(false, 403, "b [1]\na"), verdict{reasons: "a\nb [1]"}},
+		"brackets":   {answer(false, 403, "PolicyDenied: one of [a] is b"), verdict{reasons: "one of [a] is b"}},
 		"pending":    {answer(false, 503, "NotReady: not yet"), verdict{late: true}},
 		"timeout":    {answer(false, 403, "PolicyTimeout: too long"), verdict{late: true}},
 	} {

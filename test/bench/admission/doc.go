@@ -29,6 +29,10 @@
 // compared: both must deny the same reviews for the same reasons, or there is no
 // table.
 //
+// A second scenario has ten ConstraintTemplates that Gatekeeper's module ships, read
+// from there, at both: gitgate has the very files in a PolicySet of the format
+// Gatekeeper. Its reviews are Pods.
+//
 // # The floors
 //
 // "Bare query" is a TLS handler that decodes only what the rules read into Go
