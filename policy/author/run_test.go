@@ -162,6 +162,19 @@ func TestV0(t *testing.T) {
 	}
 }
 
+// Helpers of libraries in the older dialect tell types apart by built-ins that fail.
+func TestV0Builtins(t *testing.T) {
+	for version, want := range map[policy.RegoVersion]author.Status{policy.RegoV0: author.Passed, policy.RegoV1: author.Errored} {
+		r, err := author.Run(t.Context(), []author.Source{{RegoVersion: version, FS: files(map[string]string{
+			"a.rego":      "package a\nimport future.keywords\npercent(v) if endswith(v, \"%\")\n",
+			"a_test.rego": "package a\nimport future.keywords\ntest_x if not percent(input.x) with input as {\"x\": 3}\n",
+		})}}, author.Options{})
+		if err != nil || len(r.Tests) != 1 || r.Tests[0].Status != want {
+			t.Errorf("%s: %+v, %v, want %s", version, r, err, want)
+		}
+	}
+}
+
 func TestCoverage(t *testing.T) {
 	source := author.Source{FS: files(map[string]string{
 		"rules/team.rego": teamRule,
