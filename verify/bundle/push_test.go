@@ -45,7 +45,6 @@ func TestAttack_I11_Uploads(t *testing.T) {
 
 func TestPushFails(t *testing.T) {
 	r := registry.New(t, registry.Options{Auth: registry.AuthBasic})
-	raw := archive(t, "no")
 	for name, tc := range map[string]struct {
 		reason  string
 		config  image.Config
@@ -68,7 +67,8 @@ func TestPushFails(t *testing.T) {
 				r.Inject(tc.fault)
 			}
 			tc.config.Limits.Retries = 1
-			_, err := bundle.Push(background(t), reach(t, tc.config), tc.ref, raw, "")
+			// What the registry has already is not uploaded again.
+			_, err := bundle.Push(background(t), reach(t, tc.config), tc.ref, archive(t, name), "")
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), registry.Password) {
 				t.Errorf("%s\nPush() = %v, want %q", tc.reason, err, tc.want)
 			}
@@ -81,7 +81,7 @@ func TestPushFails(t *testing.T) {
 	// What went on for a moment only does not matter.
 	r.Reset()
 	r.Inject(registry.Fault{Method: http.MethodPost, Status: 503, Times: 1})
-	if _, err := bundle.Push(background(t), reach(t, image.Config{Keychain: r.Keychain()}), r.Name("acme/p:1"), raw, ""); err != nil {
+	if _, err := bundle.Push(background(t), reach(t, image.Config{Keychain: r.Keychain()}), r.Name("acme/p:1"), archive(t, "once"), ""); err != nil {
 		t.Error(err)
 	}
 }
