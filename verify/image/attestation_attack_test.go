@@ -11,7 +11,7 @@ import (
 )
 
 func TestAttack_I4_Attestations(t *testing.T) {
-	key, builder, other := registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.ECDSAP256)
+	key, builder, other := sharedKey(t, "release"), sharedKey(t, "builder"), sharedKey(t, "other")
 	// put stores a statement, or anything, in both layouts.
 	put := func(t *testing.T, r *registry.Registry, i registry.Image, k *registry.Key, payloadType string, payload []byte, listed string) {
 		t.Helper()
@@ -157,7 +157,7 @@ func TestAttack_I4_Attestations(t *testing.T) {
 func TestAttack_I4_ListedAsSignature(t *testing.T) {
 	for _, options := range []registry.Options{{}, {NoReferrers: true}} {
 		reg := registry.New(t, options)
-		key := registry.MustKey(t, registry.ECDSAP256)
+		key := sharedKey(t, "release")
 		img := reg.MustPushImage(t, "acme/app:1")
 		payload, err := registry.Statement(img, "vuln", scan)
 		must(t, err)
@@ -183,7 +183,7 @@ func TestAttack_I4_ListedAsSignature(t *testing.T) {
 }
 
 func TestAttack_I7_Attestations(t *testing.T) {
-	key := registry.MustKey(t, registry.ECDSAP256)
+	key := sharedKey(t, "release")
 	for name, tc := range map[string]struct {
 		reason string
 		fault  registry.Fault

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,25 @@ var attestLayouts = map[string]struct {
 	"bundle-fallback": {registry.Options{NoReferrers: true}, (*registry.Registry).AttestBundle, image.LayoutBundle},
 }
 
+// sharedKeys are those of the tests of attestations: cosign takes long to make one.
+var sharedKeys = sync.OnceValues(func() (map[string]*registry.Key, error) {
+	keys := map[string]*registry.Key{}
+	for name, algorithm := range map[string]registry.Algorithm{"release": registry.ECDSAP256, "builder": registry.Ed25519, "other": registry.ECDSAP256} {
+		var err error
+		if keys[name], err = registry.NewKey(algorithm); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+})
+
+func sharedKey(t *testing.T, name string) *registry.Key {
+	t.Helper()
+	keys, err := sharedKeys()
+	must(t, err)
+	return keys[name]
+}
+
 // asks trusts the key for signatures, and asks for attestations.
 func asks(key *registry.Key, all ...image.Attestation) image.Config {
 	c := config(key)
@@ -55,7 +75,7 @@ func signedImage(t *testing.T, reg *registry.Registry, name string, key *registr
 }
 
 func TestAttestations(t *testing.T) {
-	key, builder := registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.Ed25519)
+	key, builder := sharedKey(t, "release"), sharedKey(t, "builder")
 	for name, l := range attestLayouts {
 		t.Run(name, func(t *testing.T) {
 			reg := registry.New(t, l.options)
@@ -102,7 +122,7 @@ func TestAttestations(t *testing.T) {
 // Nobody who asks for no attestations pays for them.
 func TestAttestationsNotAskedFor(t *testing.T) {
 	reg := registry.New(t, registry.Options{})
-	key := registry.MustKey(t, registry.ECDSAP256)
+	key := sharedKey(t, "release")
 	img := signedImage(t, reg, "acme/app:1", key)
 	must(t, reg.AttestTag(img, key, "vuln", scan))
 	if e := accept(t, newVerifier(t, config(key)), img.Name); len(e.Attestations()) != 0 {
@@ -122,7 +142,7 @@ func TestAttestationsNotAskedFor(t *testing.T) {
 // Neither of two rules makes up for the other.
 func TestAttestationsOfEveryRule(t *testing.T) {
 	reg := registry.New(t, registry.Options{})
-	key, builder := registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.ECDSAP256)
+	key, builder := sharedKey(t, "release"), sharedKey(t, "builder")
 	img := signedImage(t, reg, "acme/app:1", key)
 	must(t, reg.AttestTag(img, builder, "vuln", scan))
 	c := asks(key, by(builder, "scan", "vuln"))
@@ -142,7 +162,7 @@ func TestAttestationsOfEveryRule(t *testing.T) {
 // They count as what they state, and as nothing else.
 // What cosign accepts, gitgate accepts, and the other way round.
 func TestAttestationsAsCosign(t *testing.T) {
-	key, other := registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.ECDSAP256)
+	key, other := sharedKey(t, "release"), sharedKey(t, "other")
 	reg := registry.New(t, registry.Options{})
 	for name, tc := range map[string]struct {
 		attest func(registry.Image) error
@@ -172,7 +192,7 @@ func TestAttestationsAsCosign(t *testing.T) {
 // A new scan of the same digest is seen after a while, and one that is gone is missed.
 func TestAttestationsAreAskedForAgain(t *testing.T) {
 	reg := registry.New(t, registry.Options{})
-	key := registry.MustKey(t, registry.ECDSAP256)
+	key := sharedKey(t, "release")
 	img := signedImage(t, reg, "acme/app:1", key)
 	empty, mediaType, err := reg.Manifest(img.Repository, registry.SignatureTag(img.Digest))
 	must(t, err)
@@ -201,7 +221,7 @@ func TestAttestationsAreAskedForAgain(t *testing.T) {
 
 // Who has nobody to ask goes on with what was verified, and verifies it again.
 func TestAttestationsRecalled(t *testing.T) {
-	key, other := registry.MustKey(t, registry.ECDSAP256), registry.MustKey(t, registry.ECDSAP256)
+	key, other := sharedKey(t, "release"), sharedKey(t, "other")
 	reg := registry.New(t, registry.Options{})
 	img := signedImage(t, reg, "acme/app:1", key)
 	large := `{"invocation":{"uri":"` + strings.Repeat("large ", 100_000) + `"}}`
@@ -237,7 +257,7 @@ func TestAttestationsRecalled(t *testing.T) {
 // A directory that is full takes no more large ones: they are asked for again.
 func TestProofsOnDiskAreBounded(t *testing.T) {
 	reg := registry.New(t, registry.Options{})
-	key := registry.MustKey(t, registry.ECDSAP256)
+	key := sharedKey(t, "release")
 	noise := make([]byte, 60<<10) // that does not compress
 	for i, r := 0, rand.New(rand.NewPCG(1, 2)); i < len(noise); i++ {
 		noise[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[r.IntN(62)]
@@ -260,7 +280,7 @@ func TestProofsOnDiskAreBounded(t *testing.T) {
 // What attestations state is kept within a bound, and found again where it can be.
 func TestPredicatesAreBounded(t *testing.T) {
 	reg := registry.New(t, registry.Options{})
-	key := registry.MustKey(t, registry.ECDSAP256)
+	key := sharedKey(t, "release")
 	c := asks(key, image.Attestation{PredicateType: "vuln"})
 	c.Predicates = image.NewPredicates(1500)
 	var all []image.Evidence
