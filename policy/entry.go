@@ -204,7 +204,7 @@ func stated(c *ast.Compiler, t *ast.Term) *ast.Term {
 		return t
 	}
 	rule := rules[0]
-	if rule.Default || rule.Else != nil || len(rule.Head.Args) > 0 || rule.Head.RuleKind() != ast.SingleValue ||
+	if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.SingleValue ||
 		len(rule.Body) != 1 || !rule.Body[0].Equal(ast.NewExpr(ast.BooleanTerm(true))) || !rule.Head.Value.IsGround() {
 		return t
 	}

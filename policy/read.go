@@ -173,15 +173,27 @@ func (r *setReader) whoseData(want []string) string {
 }
 
 // MergeData adds data from elsewhere than the files of the set, as conftest's --data.
-// Objects are merged; two values for one path are an error.
+// Objects are merged; two values for one path are an error. The data stays the caller's.
 func (s *Set) MergeData(data map[string]any) error {
 	if s.Data == nil {
 		s.Data = map[string]any{}
 	}
-	if taken := mergeData(s.Data, data, nil); taken != nil {
+	if taken := mergeData(s.Data, cloneData(data), nil); taken != nil {
 		return fmt.Errorf("data.%s has a value already", strings.Join(taken, "."))
 	}
 	return nil
+}
+
+// cloneData copies objects, which others are merged into.
+func cloneData(data map[string]any) map[string]any {
+	out := make(map[string]any, len(data))
+	for key, value := range data {
+		if below, ok := value.(map[string]any); ok {
+			value = cloneData(below)
+		}
+		out[key] = value
+	}
+	return out
 }
 
 func isDataFile(name string) bool {

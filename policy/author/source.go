@@ -116,7 +116,7 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 		return nil, s.shown(err)
 	}
 	set.RegoVersion = s.RegoVersion
-	if err := set.MergeData(clonedData(s.Data)); err != nil {
+	if err := set.MergeData(s.Data); err != nil {
 		return nil, fmt.Errorf("%s: %w", s.show(s.root()), err)
 	}
 	t := &tree{source: s, set: set, modules: make(map[string]*ast.Module, len(set.Modules))}
@@ -139,18 +139,6 @@ func (s Source) load(capabilities *ast.Capabilities) (*tree, error) {
 		return nil, s.shown(&policy.LoadError{Problems: bad})
 	}
 	return t, nil
-}
-
-// clonedData copies the objects, which others are merged into.
-func clonedData(data map[string]any) map[string]any {
-	out := make(map[string]any, len(data))
-	for key, value := range data {
-		if below, ok := value.(map[string]any); ok {
-			value = clonedData(below)
-		}
-		out[key] = value
-	}
-	return out
 }
 
 func (s Source) parse(file, src string, capabilities *ast.Capabilities) (*ast.Module, error) {
