@@ -90,11 +90,7 @@ func messages(ctx context.Context, c client.Client, apiVersion, kind, namespace,
 // TestPolicyReports has objects judged that were there before the rule: in words that
 // admission uses, in both formats, in a namespace that a lock keeps closed.
 func TestPolicyReports(t *testing.T) {
-	binary, err := lab.Binary(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l := lab.New(t, lab.Options{Gitgate: binary, Cluster: cluster.Options{ControllerManager: true}})
+	l := lab.New(t, lab.Options{Gitgate: binary(t), Cluster: cluster.Options{ControllerManager: true}})
 	install(t, l)
 	if _, err := l.Serve(t.Context(), lab.LockArgs()...); err != nil {
 		t.Fatal(err)
