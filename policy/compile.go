@@ -237,9 +237,8 @@ type parsing struct {
 }
 
 func parseModule(file, src string, v ast.RegoVersion) (*ast.Module, error) {
-	return ast.ParseModuleWithOpts(file, src, ast.ParserOptions{
-		Capabilities: capabilities(), ProcessAnnotation: true, RegoVersion: v,
-	})
+	// What may be called is the compiler's business; without it the parser is quicker.
+	return ast.ParseModuleWithOpts(file, src, ast.ParserOptions{ProcessAnnotation: true, RegoVersion: v})
 }
 
 // maxBrackets bounds how deep a module nests, and maxLine how long one of its
