@@ -31,9 +31,11 @@ type set struct {
 	plans       map[string]*plan // by the value of input.object.kind; "" is every other
 	reads       *readPaths
 	context     Part // that any rule reads
-	// Of Gatekeeper: what the constraint selects, and whether the template is about
-	// deletions: others judge none.
+	// Of Gatekeeper: what the constraint selects, what the template lists and parameters
+	// name, and whether it is about deletions: others judge none.
 	constraint      *constraintMatch
+	operations      []string
+	deletionsNamed  bool
 	judgesDeletions bool
 	combine         bool // it judges all objects together
 }
@@ -124,7 +126,7 @@ func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
 		s.reads = &readPaths{all: true}
 	}
 	if s.format == FormatGatekeeper {
-		s.judgesDeletions = cmp.Or(opts.EnforcementPoint, admissionPoint) != admissionPoint || all.names("review", "operation") && nameDelete(rules)
+		s.judgesDeletions = cmp.Or(opts.EnforcementPoint, admissionPoint) != admissionPoint || s.aboutDeletions(rules, all)
 		s.reads = nativeReads(s.reads, s.judgesDeletions)
 	}
 	for i, e := range s.entries {

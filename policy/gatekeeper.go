@@ -36,6 +36,7 @@ func compileGatekeeper(s Set, outer matcher, opts Options, bad *problems) []*set
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
+	r.noteDeletions()
 	compiled := r.compile(s, opts)
 	var out []*set
 	for _, c := range r.constraints {
@@ -66,6 +67,20 @@ func compileGatekeeper(s Set, outer matcher, opts Options, bad *problems) []*set
 		return nil
 	}
 	return out
+}
+
+// noteDeletions notes of templates whether parameters of a constraint name deletions.
+func (r *gatekeeperReader) noteDeletions() {
+	for _, c := range r.constraints {
+		t := r.templates[c.kind]
+		parameters, err := t.withDefaults(c.parameters)
+		if err != nil {
+			continue // reported with the constraint
+		}
+		if value, err := ast.InterfaceToValue(parameters); err == nil && nameDeletion(ast.NewTerm(value)) {
+			t.deletionsNamed = true
+		}
+	}
 }
 
 // compile compiles all templates, those that no constraint uses too.
@@ -106,7 +121,7 @@ func (t *template) compile(s Set, opts Options, bad *problems) *set {
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
-	out := &set{name: s.Name, format: FormatGatekeeper}
+	out := &set{name: s.Name, format: FormatGatekeeper, operations: t.operations, deletionsNamed: t.deletionsNamed}
 	out.compile(modules, nil, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
@@ -195,18 +210,29 @@ func firstModule(c *ast.Compiler) string {
 	return first
 }
 
-// nameDelete reports whether a text in the rules has delete in it, as one has that
-// the operation is compared with. Most templates that look at the operation do so to
-// leave updates out, and Gatekeeper's webhook is not asked about deletions unless it
-// is told to.
-func nameDelete(rules []*ast.Rule) (found bool) {
-	for _, rule := range rules {
-		ast.WalkTerms(rule, func(t *ast.Term) bool {
-			text, ok := t.Value.(ast.String)
-			found = found || ok && strings.Contains(strings.ToLower(string(text)), "delete")
-			return found
-		})
+// aboutDeletions reports whether a template is about deletions too. What it lists in
+// its target says so. Where it lists nothing, it is one that looks at the operation
+// while its rules, or parameters of a constraint, name deletions: most that look at the
+// operation do so to leave updates out, and Gatekeeper's webhook is not asked about
+// deletions unless it is told to.
+func (s *set) aboutDeletions(rules []*ast.Rule, reads *readPaths) bool {
+	if len(s.operations) > 0 {
+		return slices.Contains(s.operations, "DELETE") || slices.Contains(s.operations, "*")
 	}
+	if !reads.names("review", "operation") {
+		return false
+	}
+	return s.deletionsNamed || slices.ContainsFunc(rules, func(r *ast.Rule) bool { return nameDeletion(r) })
+}
+
+// nameDeletion reports whether a text has delete in it, as one has that the operation
+// is compared with.
+func nameDeletion(in any) (found bool) {
+	ast.WalkTerms(in, func(t *ast.Term) bool {
+		text, ok := t.Value.(ast.String)
+		found = found || ok && strings.Contains(strings.ToLower(string(text)), "delete")
+		return found
+	})
 	return found
 }
 

@@ -38,6 +38,10 @@ type template struct {
 	// nothing of what it does not name.
 	schema map[string]any
 	loose  bool
+	// operations are those that the target lists, in capitals; none where it lists none.
+	operations []string
+	// deletionsNamed is set when parameters of a constraint name deletions.
+	deletionsNamed bool
 }
 
 // A regoText is Rego in a YAML file.
@@ -169,6 +173,11 @@ func (r *gatekeeperReader) template(n *yaml.Node, object map[string]any, v1 bool
 func (t *template) target(n *yaml.Node) error {
 	if name := field(n, "target"); name == nil || name.Value != kubernetesTarget {
 		return yamlErrorf(n, "the target must be %s", kubernetesTarget)
+	}
+	if operations := field(n, "operations"); operations != nil {
+		for _, o := range operations.Content {
+			t.operations = append(t.operations, strings.ToUpper(o.Value))
+		}
 	}
 	source := n
 	if rego := field(n, "rego"); rego == nil || rego.Value == "" {

@@ -137,6 +137,8 @@ func TestGatekeeperContext(t *testing.T) {
 		"O2/NoMsg":    {"With a msg: Gatekeeper drops it.", `violation[{"message": "x"}] { true }`, "{}", policy.Input{Object: object}, "deny PolicyError [gk/T/c]: a result has no msg: add one, or a title in the METADATA of the rule"},
 		"O2/MsgType":  {"Which is a text.", `violation[{"msg": 7}] { true }`, "{}", policy.Input{Object: object}, "deny PolicyError [gk/T/c]: in a result, msg is not a string"},
 		"Details":     {"What else is in it is the author's.", `violation[{"msg": "x", "field": 7, "details": {"a": 1}}] { true }`, "{}", policy.Input{Object: object}, "deny PolicyDenied [gk/T/c]: x"},
+		"Parameter":   {"One whose parameters name them does.", `violation[{"msg": "x"}] { input.review.operation == input.parameters.operations[_] }`, "parameters: {operations: [DELETE]}", policy.Input{Operation: policy.Delete, OldObject: object}, "deny PolicyDenied [gk/T/c]: x"},
+		"Unread":      {"But not where it does not look at the operation.", `violation[{"msg": "x"}] { true }`, "parameters: {operations: [DELETE]}", policy.Input{Operation: policy.Delete, OldObject: object}, ""},
 		"Deletions":   {"One that names them does, and the old object is the object.", `violation[{"msg": msg}] { input.review.operation == "DELETE"; msg := input.review.object.metadata.name }`, "{}", policy.Input{Operation: policy.Delete, OldObject: object}, "deny PolicyDenied [gk/T/c]: a"},
 		"NoNamespace": {"That there is no Namespace is null, as in Gatekeeper.", `violation[{"msg": "x"}] { is_null(input.review.namespaceObject) }`, "{}", policy.Input{Object: object, None: policy.PartNamespace}, "deny PolicyDenied [gk/T/c]: x"},
 		"Types":       {"Of another type a built-in is undefined: helpers tell types apart by it.", "violation[{\"msg\": \"x\"}] { not percent(object.get(input.review.object, \"n\", 3)) }\npercent(v) { endswith(v, \"%\") }", "{}", policy.Input{Object: object}, "deny PolicyDenied [gk/T/c]: x"},
@@ -159,5 +161,22 @@ func TestGatekeeperContext(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGatekeeperOperations: what a template lists says whether it judges deletions,
+// whatever its rules look at.
+func TestGatekeeperOperations(t *testing.T) {
+	in := policy.Input{Operation: policy.Delete, OldObject: []byte(configMap)}
+	source := template("T", `violation[{"msg": msg}] { input.review.operation != "delete"; msg := input.review.object.metadata.name }`)
+	const denied, target = "deny PolicyDenied [gk/T/c]: a", "target: admission.k8s.gatekeeper.sh\n"
+	for list, want := range map[string]string{`["*"]`: denied, `["CREATE", "delete"]`: denied, `["CREATE", "UPDATE"]`: "", `[]`: denied} {
+		e, err := gatekeeper(t, strings.Replace(source, target, target+"      operations: "+list+"\n", 1), constraint("T", "c", "{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, short(e.Evaluate(t.Context(), in))); diff != "" {
+			t.Errorf("%s\n%s", list, diff)
+		}
 	}
 }
