@@ -219,18 +219,20 @@ func (r *Registrar) round(ctx context.Context) error {
 
 // adopt takes the mode that is in effect in the cluster: another replica, or we
 // before a restart, may have had reason for it.
-func (r *Registrar) adopt() {
-	r.mode = lock.Off
+func (r *Registrar) adopt() { r.mode = r.inEffect() }
+
+// inEffect is the mode that is installed in the cluster.
+func (r *Registrar) inEffect() lock.Mode {
 	live, err := r.webhooks.Load().Get(Name)
 	if err != nil {
-		return
+		return lock.Off
 	}
-	r.mode = lock.Audit
 	for _, hook := range live.Webhooks {
 		if hook.FailurePolicy == nil || *hook.FailurePolicy == arv1.Fail {
-			r.mode = lock.Enforce
+			return lock.Enforce
 		}
 	}
+	return lock.Audit
 }
 
 // effective returns the mode to install: a stricter one at once, a laxer one when
@@ -254,9 +256,10 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 }
 
 // provable returns mode, or Audit for as long as it is not proven that the API
-// server reaches the webhook.
+// server reaches the webhook. Another replica may have proven it: to weaken what it
+// installed would be to fight with it, and policies would not hold between two writes.
 func (r *Registrar) provable(mode lock.Mode) lock.Mode {
-	if mode == lock.Enforce && r.cfg.Reached != nil && !r.cfg.Reached() {
+	if mode == lock.Enforce && r.cfg.Reached != nil && !r.cfg.Reached() && r.inEffect() != lock.Enforce {
 		return lock.Audit
 	}
 	return mode

@@ -102,6 +102,20 @@ func TestAttack_K17_ExemptPairs(t *testing.T) {
 		in.bounded(t, server, deleted)
 		t.Run(name+"/Delete", func(t *testing.T) { in.barred(t, server, deleted()) })
 	}
+	in.settled(t)
+}
+
+// settled fails if replicas keep writing what they should agree about: between two
+// writes a policy of the API server may be one that only warns.
+func (in *installation) settled(t *testing.T) {
+	t.Helper()
+	const writes = 10
+	for _, name := range []string{"gitgate-bootstrap-roles", "gitgate-bootstrap-bindings"} {
+		binding := in.get(t, "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/"+name)
+		if n := binding["metadata"].(map[string]any)["generation"].(float64); n > writes {
+			t.Errorf("%s was written %v times: replicas fight about it", name, n)
+		}
+	}
 }
 
 // barred fails unless a request is refused by the lock or by a policy of the API
