@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 
 	"github.com/go-git/go-git/v5/plumbing"
 
@@ -176,12 +175,5 @@ func TestWithheldRules(t *testing.T) {
 	remote.Set.Spec.Source.Git = &v1alpha1.GitPolicySource{URL: "https://git.example.com/r.git"}
 	if _, err := newGates().engine(t.Context(), []reconcile.PolicyInput{remote}); err == nil || !strings.Contains(err.Error(), "are not known") {
 		t.Errorf("a set without the rules that it should have: %v", err)
-	}
-}
-
-func TestRemoteFiles(t *testing.T) {
-	files := remoteFiles{"a.rego": "a", "b/c.rego": "bc", "b/d/e.json": "{}", "b.rego": ""}
-	if err := fstest.TestFS(files, "a.rego", "b/c.rego", "b/d/e.json", "b.rego"); err != nil {
-		t.Error(err)
 	}
 }

@@ -111,7 +111,7 @@ func addRemote(set *policy.Set, in reconcile.PolicyInput) error {
 		kind = "oci"
 		read, err = bundledSet(in.Set.Name, in.Remote.Bundle, policybundle.Dialect{Format: set.Format, RegoVersion: set.RegoVersion})
 	} else {
-		read, err = policy.ReadSetAs(set.Format, in.Set.Name, remoteFiles(in.Remote.Files), ".")
+		read, err = policy.ReadSetAs(set.Format, in.Set.Name, policybundle.Tree(in.Remote.Files), ".")
 	}
 	if err != nil {
 		return err

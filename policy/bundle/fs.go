@@ -12,22 +12,26 @@ import (
 )
 
 // FS is the files of the bundle.
-func (b *Bundle) FS() fs.FS {
-	t := tree{files: b.files, dirs: map[string][]fs.DirEntry{".": nil}}
-	for _, name := range slices.Sorted(maps.Keys(b.files)) {
-		t.add(name, info{name: path.Base(name), size: int64(len(b.files[name]))})
+func (b *Bundle) FS() fs.FS { return Tree(b.files) }
+
+// Tree is an [fs.FS] of files by their path. The paths must be valid ([fs.ValidPath]),
+// and none of them lead through another; the files must not be changed.
+func Tree[C string | []byte](files map[string]C) fs.FS {
+	t := tree[C]{files: files, dirs: map[string][]fs.DirEntry{".": nil}}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		t.add(name, info{name: path.Base(name), size: int64(len(files[name]))})
 	}
 	return t
 }
 
 // A tree is files in memory.
-type tree struct {
-	files map[string][]byte
+type tree[C string | []byte] struct {
+	files map[string]C
 	dirs  map[string][]fs.DirEntry
 }
 
 // add notes an entry, and the directories above it that are new.
-func (t tree) add(name string, i info) {
+func (t tree[C]) add(name string, i info) {
 	dir := path.Dir(name)
 	if _, known := t.dirs[dir]; !known {
 		t.dirs[dir] = nil
@@ -37,9 +41,9 @@ func (t tree) add(name string, i info) {
 }
 
 // Open implements [fs.FS].
-func (t tree) Open(name string) (fs.File, error) {
+func (t tree[C]) Open(name string) (fs.File, error) {
 	if raw, ok := t.files[name]; ok {
-		return &file{info{name: path.Base(name), size: int64(len(raw))}, bytes.NewReader(raw)}, nil
+		return &file{info{name: path.Base(name), size: int64(len(raw))}, bytes.NewReader([]byte(raw))}, nil
 	}
 	if entries, ok := t.dirs[name]; ok {
 		entries = slices.Clone(entries)

@@ -267,3 +267,10 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func TestTree(t *testing.T) {
+	files := bundle.Tree(map[string]string{"a.rego": "a", "b/c.rego": "bc", "b/d/e.json": "{}", "b.rego": ""})
+	if err := fstest.TestFS(files, "a.rego", "b/c.rego", "b/d/e.json", "b.rego"); err != nil {
+		t.Error(err)
+	}
+}
