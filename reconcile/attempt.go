@@ -194,9 +194,7 @@ func (a *attempt) advance(ctx context.Context, in Inputs, fingerprint string, go
 func (a *attempt) request(got *source.Result, revision string) (gate.Request, error) {
 	s := a.session
 	req := gate.Request{Revision: revision, Previous: s.declared}
-	if inv := a.sync.Status.Inventory; inv != nil {
-		req.Inventory = len(inv.Entries)
-	}
+	req.Inventory = a.sync.Status.Inventory.Len()
 	var err error
 	if req.Commit, err = commitRange(s.repo, s.owner.String(), got, a.sync.Status.LastAppliedRevision); err != nil {
 		return req, err

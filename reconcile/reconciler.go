@@ -233,7 +233,7 @@ func (a *attempt) observe(out outcome) {
 	a.Metrics.ready.WithLabelValues(ns, name).Set(boolGauge(out.ready == metav1.ConditionTrue))
 	a.Metrics.suspended.WithLabelValues(ns, name).Set(boolGauge(a.sync.Spec.Suspend))
 	if inv := a.sync.Status.Inventory; inv != nil {
-		a.Metrics.objects.WithLabelValues(ns, name).Set(float64(len(inv.Entries)))
+		a.Metrics.objects.WithLabelValues(ns, name).Set(float64(inv.Len()))
 	}
 	held := gate.NewExceptions(a.session.excepted.list, time.Now()).Count()
 	held.Unused = unused(a.session.judged.verdict)

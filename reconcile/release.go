@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,18 +111,20 @@ func inventory(sync *v1alpha1.GitSync) apply.Inventory {
 	if sync.Status.Inventory == nil {
 		return nil
 	}
-	out := make(apply.Inventory, 0, len(sync.Status.Inventory.Entries))
-	for _, e := range sync.Status.Inventory.Entries {
+	out := make(apply.Inventory, 0, sync.Status.Inventory.Len())
+	for e := range sync.Status.Inventory.Objects() {
 		out = append(out, apply.Entry{ID: e.ID, V: e.Version})
 	}
+	slices.SortFunc(out, func(a, b apply.Entry) int { return strings.Compare(a.ID, b.ID) }) // as all else has it
 	return out
 }
 
 func (a *attempt) setInventory(inv apply.Inventory) {
-	a.sync.Status.Inventory = &v1alpha1.Inventory{Entries: make([]v1alpha1.InventoryEntry, 0, len(inv))}
-	for _, e := range inv {
-		a.sync.Status.Inventory.Entries = append(a.sync.Status.Inventory.Entries, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
+	objects := make([]v1alpha1.InventoryEntry, len(inv))
+	for i, e := range inv {
+		objects[i] = v1alpha1.InventoryEntry{ID: e.ID, Version: e.V}
 	}
+	a.sync.Status.Inventory = v1alpha1.NewInventory(objects)
 }
 
 // recordInventory puts on record what may exist from now on, before the first

@@ -118,10 +118,11 @@ func (s *liveSite) apply() {
 	sync.Spec.URL, sync.Spec.Ref.Branch, sync.Spec.Trust.Name = "https://git.example.com/acme/shop.git", "main", "production"
 	g := &grantSite{t: t, ctx: t.Context(), client: s.client}
 	g.check(s.client.Create(t.Context(), sync))
-	sync.Status.Inventory = &v1alpha1.Inventory{}
+	var objects []v1alpha1.InventoryEntry
 	for _, e := range result.Inventory {
-		sync.Status.Inventory.Entries = append(sync.Status.Inventory.Entries, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
+		objects = append(objects, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
 	}
+	sync.Status.Inventory = v1alpha1.NewInventory(objects)
 	g.check(s.client.Status().Update(t.Context(), sync))
 }
 

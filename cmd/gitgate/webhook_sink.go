@@ -143,10 +143,7 @@ func (s *lockSink) Unknown(all []*v1alpha1.GitSync) {
 		for _, n := range sync.Spec.Lock.Namespaces {
 			u.Namespaces[n] = n != s.system
 		}
-		if sync.Status.Inventory == nil {
-			continue
-		}
-		for _, e := range sync.Status.Inventory.Entries {
+		for e := range sync.Status.Inventory.Objects() {
 			if group, kind, namespace, name, err := (apply.Entry{ID: e.ID, V: e.Version}).Object(); err == nil {
 				u.Objects[lock.UnknownObject{Group: group, Kind: kind, Namespace: namespace, Name: name}] = true
 			}

@@ -77,14 +77,14 @@ func (e Entry) parse() (key, schema.GroupVersionKind, error) {
 	return k, schema.GroupVersionKind{Group: group, Version: e.V, Kind: kind}, nil
 }
 
-// sorted returns the inventory sorted, each ID once; the last version wins. What is
-// in order already is returned as it is.
 // Object names the object of an entry. It fails on an ID that nothing of ours wrote.
 func (e Entry) Object() (group, kind, namespace, name string, err error) {
 	k, _, err := e.parse()
 	return k.group, k.kind, k.namespace, k.name, err
 }
 
+// sorted returns the inventory sorted, each ID once; the last version wins. What is
+// in order already is returned as it is.
 func (inv Inventory) sorted() Inventory {
 	if inv != nil && inv.inOrder() {
 		return inv

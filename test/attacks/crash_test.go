@@ -220,10 +220,8 @@ func (c *crashing) live(labelled bool) (ids []string) {
 
 func (c *crashing) inventory() (ids []string) {
 	c.t.Helper()
-	if inventory := c.current().Status.Inventory; inventory != nil {
-		for _, e := range inventory.Entries {
-			ids = append(ids, e.ID)
-		}
+	for e := range c.current().Status.Inventory.Objects() {
+		ids = append(ids, e.ID)
 	}
 	slices.Sort(ids)
 	return ids

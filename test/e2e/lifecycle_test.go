@@ -21,7 +21,7 @@ func TestPrune(t *testing.T) {
 	a.accepted(a.push("two maps", map[string]string{"a.yaml": lab.ConfigMap("a", "k", "1"), "b.yaml": lab.ConfigMap("b", "k", "1")}))
 	s := a.accepted(a.push("without b", map[string]string{"b.yaml": ""}))
 	a.gone(&corev1.ConfigMap{}, "b")
-	if n := len(s.Status.Inventory.Entries); n != 1 {
+	if n := s.Status.Inventory.Len(); n != 1 {
 		t.Errorf("the inventory has %d entries, want 1", n)
 	}
 	if len(s.Status.History) != 2 || s.Status.History[0].Signer != "alice" {

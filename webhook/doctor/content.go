@@ -124,10 +124,10 @@ func (d *doctor) trustInGit(all []v1alpha1.GitSync) Check {
 	c := Check{ID: "trust-in-git", Status: OK, Message: "no repository of the namespace " + d.Namespace + " declares gitgate's own kinds"}
 	for i := range all {
 		s := &all[i]
-		if s.Namespace != d.Namespace || s.Status.Inventory == nil {
+		if s.Namespace != d.Namespace {
 			continue
 		}
-		for _, e := range s.Status.Inventory.Entries {
+		for e := range s.Status.Inventory.Objects() {
 			if gk, name, ok := parseEntry(e.ID); ok && gk.Group == v1alpha1.GroupVersion.Group {
 				c.Details = append(c.Details, clean(fmt.Sprintf("%s declares %s %s", nameOf(s), gk.Kind, name)))
 			}

@@ -83,10 +83,11 @@ func replicas(reports ...string) func(*v1alpha1.GitSync) {
 // inventory says that objects were applied.
 func inventory(ids ...string) func(*v1alpha1.GitSync) {
 	return func(s *v1alpha1.GitSync) {
-		s.Status.Inventory = &v1alpha1.Inventory{}
+		var objects []v1alpha1.InventoryEntry
 		for _, id := range ids {
-			s.Status.Inventory.Entries = append(s.Status.Inventory.Entries, v1alpha1.InventoryEntry{ID: id, Version: "v1"})
+			objects = append(objects, v1alpha1.InventoryEntry{ID: id, Version: "v1"})
 		}
+		s.Status.Inventory = v1alpha1.NewInventory(objects)
 	}
 }
 
@@ -99,6 +100,7 @@ func TestAttack_G19_TrustInGit(t *testing.T) {
 		want      finding
 	}{
 		"Trust":    {system, []string{"_production_gitgate.dev_TrustPolicy"}, finding{"trust-in-git", doctor.Warn, "declares TrustPolicy production"}},
+		"Several":  {system, []string{"_production_gitgate.dev_TrustPolicy", "_staging_gitgate.dev_TrustPolicy"}, finding{"trust-in-git", doctor.Warn, "declares TrustPolicy staging"}},
 		"GitSync":  {system, []string{"team_shop_gitgate.dev_GitSync"}, finding{"trust-in-git", doctor.Warn, "declares GitSync shop"}},
 		"Ordinary": {system, []string{"team_gitgate.dev__ConfigMap"}, finding{"trust-in-git", doctor.OK, "no repository"}},
 		"Tenant":   {"team", []string{"team_x_gitgate.dev_GitSync"}, finding{"trust-in-git", doctor.OK, "no repository"}},

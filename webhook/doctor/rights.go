@@ -94,10 +94,7 @@ func (d *doctor) needs(ctx context.Context) ([]need, error) {
 // declared lists the kinds that a GitSync applied.
 func declared(s *v1alpha1.GitSync) map[schema.GroupKind]bool {
 	out := map[schema.GroupKind]bool{}
-	if s.Status.Inventory == nil {
-		return out
-	}
-	for _, e := range s.Status.Inventory.Entries {
+	for e := range s.Status.Inventory.Objects() {
 		if gk, _, ok := parseEntry(e.ID); ok {
 			out[gk] = true
 		}

@@ -86,21 +86,6 @@ type GitSyncStatus struct {
 	History []Snapshot `json:"history,omitempty"`
 }
 
-// Inventory lists applied objects.
-type Inventory struct {
-	// Entries of the inventory.
-	// +listType=atomic
-	Entries []InventoryEntry `json:"entries"`
-}
-
-// InventoryEntry names one applied object.
-type InventoryEntry struct {
-	// ID is namespace_name_group_kind.
-	ID string `json:"id"`
-	// Version is the API version with which it was applied.
-	Version string `json:"v"`
-}
-
 // VerdictStatus is a verdict in short.
 type VerdictStatus struct {
 	// Revision that was judged.
