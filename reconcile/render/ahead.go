@@ -40,7 +40,7 @@ func (r *renderer) parse(b blob) blob {
 	if b.problem != nil || b.file != nil {
 		return b
 	}
-	b.file = parseManifests(b.raw, r.options.Limits)
+	b.file = parseManifests(b.raw, r.options.Limits, r.shared)
 	// Decoded values take several times the space of their text.
 	r.options.Cache.put(r.manifestKey(b.hash), b.file, 1024+8*len(b.raw))
 	return b

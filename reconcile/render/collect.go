@@ -201,7 +201,7 @@ func (c *collector) yaml(name string) (hash string, docs []document, p *problem)
 			}
 		}
 		parsed = &parsedYAML{}
-		parsed.docs, parsed.problems = readDocuments(raw, c.r.options.Limits)
+		parsed.docs, parsed.problems = readDocuments(raw, c.r.options.Limits, c.r.shared)
 		c.r.options.Cache.put(key, parsed, 1024+16*len(raw))
 	}
 	c.r.findings.add(name, parsed.problems...)

@@ -156,7 +156,7 @@ func (kf *kustFile) base() string { return kf.name[strings.LastIndex(kf.name, "/
 // replaces it by its JSON form.
 func (c *collector) inlineContent(kf *kustFile) {
 	convert := func(kind refKind, field string, text *string) {
-		docs, problems := readDocuments([]byte(*text), c.r.options.Limits)
+		docs, problems := readDocuments([]byte(*text), c.r.options.Limits, c.r.shared)
 		if len(problems) == 0 {
 			var raw []byte
 			raw, problems = c.content(docs, kind)

@@ -37,9 +37,9 @@ type parsedFile struct {
 }
 
 // parseManifests reads the objects that a file declares.
-func parseManifests(raw []byte, l Limits) *parsedFile {
+func parseManifests(raw []byte, l Limits, s *sharer) *parsedFile {
 	out := &parsedFile{}
-	docs, problems := readDocuments(raw, l)
+	docs, problems := readDocuments(raw, l, s)
 	out.problems = problems
 	for _, d := range docs {
 		out.document(d)

@@ -42,7 +42,7 @@ func collected(t testing.TB, files fstest.MapFS, dir string, cache *Cache) *coll
 	t.Helper()
 	o := Options{Path: dir, Cache: cache}
 	o.Limits = o.Limits.withDefaults()
-	r := &renderer{ctx: t.Context(), options: o, reader: newReader(files, o.Limits), findings: newFindings(100)}
+	r := &renderer{ctx: t.Context(), options: o, reader: newReader(files, o.Limits), findings: newFindings(100), shared: newSharer()}
 	c := newCollector(r, dir)
 	if _, p := c.directory(dir, false); p != nil || r.findings.blocked {
 		t.Fatalf("refused before kustomize: %v %v", p, r.findings.sorted())

@@ -23,7 +23,7 @@ import (
 // under names that start with a dot, and a directory with a kustomization file of
 // its own is built and not walked. Plain objects come in the order of their paths.
 //
-// The objects share memory with o.Cache and with each other's later renders: treat
+// The objects share memory with each other, with o.Cache and with later renders: treat
 // them as read-only and DeepCopy what is to change. An object that carries SOPS
 // metadata keeps its sops field and has the raw file in Source.Encrypted.
 //
@@ -33,7 +33,7 @@ func Render(ctx context.Context, fsys fs.FS, o Options) (objects []gate.Object, 
 	o.Limits = o.Limits.withDefaults()
 	r := &renderer{
 		ctx: ctx, options: o, reader: newReader(fsys, o.Limits), findings: newFindings(o.Limits.Findings),
-		early: map[string]chan blob{}, turns: newTurns(),
+		early: map[string]chan blob{}, turns: newTurns(), shared: newSharer(),
 	}
 	defer r.parsing.Wait()
 	defer func() {
@@ -72,6 +72,7 @@ type renderer struct {
 	early   map[string]chan blob // files that were started before their turn
 	parsing sync.WaitGroup
 	turns   chan struct{}
+	shared  *sharer
 }
 
 func (r *renderer) run() {

@@ -42,48 +42,15 @@ func untagged(raw []byte) bool { return bytes.IndexByte(raw, '!') < 0 || !maybeT
 
 // simpleValues returns the values of the documents of a file that is [simpleText] and
 // [untagged], or false if one of them is not simple.
-func simpleValues(nodes []*yamlv3.Node) ([]any, bool) {
+func simpleValues(nodes []*yamlv3.Node, s *sharer) ([]any, bool) {
 	out := make([]any, len(nodes))
 	for i, n := range nodes {
 		var ok bool
-		if out[i], ok = simpleValue(n); !ok {
+		if out[i], ok = s.document(n); !ok {
 			return nil, false
 		}
 	}
 	return out, true
-}
-
-func simpleValue(n *yamlv3.Node) (any, bool) {
-	if n.Anchor != "" || n.Alias != nil || n.Style&yamlv3.TaggedStyle != 0 {
-		return nil, false
-	}
-	switch n.Kind {
-	case yamlv3.ScalarNode:
-		return simpleScalar(n)
-	case yamlv3.SequenceNode:
-		out := make([]any, len(n.Content))
-		for i, c := range n.Content {
-			var ok bool
-			if out[i], ok = simpleValue(c); !ok {
-				return nil, false
-			}
-		}
-		return out, true
-	case yamlv3.MappingNode:
-		out := make(map[string]any, len(n.Content)/2)
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k, ok := simpleValue(n.Content[i])
-			key, text := k.(string)
-			if !ok || !text {
-				return nil, false
-			}
-			if out[key], ok = simpleValue(n.Content[i+1]); !ok {
-				return nil, false
-			}
-		}
-		return out, len(out) == len(n.Content)/2
-	}
-	return nil, false
 }
 
 var (

@@ -27,8 +27,9 @@ type document struct {
 // sigs.k8s.io/yaml, and with it kubectl, builds on; structure and lines are those
 // of yaml.v3, whose nodes show what a decoded value no longer does: duplicate
 // keys, tags, aliases. Where the two disagree on how many documents there are the
-// file is refused. A file about which they cannot disagree is read by one of them.
-func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
+// file is refused. A file about which they cannot disagree is read by one of them, and
+// shares values with what s has read before.
+func readDocuments(raw []byte, l Limits, s *sharer) (docs []document, problems []problem) {
 	// The YAML libraries turn their own failures into errors, but a panic that
 	// slips through them must cost this file only.
 	defer func() {
@@ -50,7 +51,7 @@ func readDocuments(raw []byte, l Limits) (docs []document, problems []problem) {
 		return nil, problems // decoding comes after the check for bombs
 	}
 	if simple {
-		if values, ok := simpleValues(nodes); ok {
+		if values, ok := simpleValues(nodes, s); ok {
 			for i, n := range nodes {
 				if values[i] != nil {
 					docs = append(docs, document{index: i, node: n, value: values[i]})

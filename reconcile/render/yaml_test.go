@@ -186,7 +186,7 @@ func TestAttack_Y4_PolicyInputIsWhatIsApplied(t *testing.T) {
 	accepted := 0
 	for _, s := range scalars {
 		raw := []byte(configMap + "a\nspec:\n  v: " + s + "\n")
-		docs, problems := readDocuments(raw, Limits{}.withDefaults())
+		docs, problems := readDocuments(raw, Limits{}.withDefaults(), newSharer())
 		if len(problems) > 0 {
 			t.Logf("refused %q: %s", s, problems[0].message)
 			continue
@@ -220,7 +220,7 @@ func TestAttack_Y4_ThroughKustomize(t *testing.T) {
 	b.WriteString(configMap + "a\nspec:\n")
 	for i, s := range scalars {
 		line := fmt.Sprintf("  v%d: %s\n", i, s)
-		if _, problems := readDocuments([]byte("a:\n"+line), Limits{}.withDefaults()); len(problems) == 0 {
+		if _, problems := readDocuments([]byte("a:\n"+line), Limits{}.withDefaults(), newSharer()); len(problems) == 0 {
 			b.WriteString(line)
 		}
 	}
@@ -251,13 +251,13 @@ func FuzzReadDocuments(f *testing.F) {
 	}
 	limits := Limits{}.withDefaults()
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		parsed := parseManifests(raw, limits)
+		parsed := parseManifests(raw, limits, newSharer())
 		for _, p := range parsed.problems {
 			if strings.Contains(p.message, "internal error") || strings.Contains(p.message, "reader failed") {
 				t.Errorf("panic on %q: %s", raw, p.message)
 			}
 		}
-		docs, problems := readDocuments(raw, limits)
+		docs, problems := readDocuments(raw, limits, newSharer())
 		// sigs.k8s.io/yaml reads one document only.
 		if len(problems) > 0 || len(docs) != 1 || docs[0].index != 0 || bytes.Contains(raw, []byte("\n---")) || bytes.Contains(raw, []byte("...")) {
 			return
