@@ -30,7 +30,7 @@ type Server struct {
 // build, as -race.
 func Binary(ctx context.Context, dir string, flags ...string) (string, error) {
 	out := filepath.Join(dir, "gitgate")
-	args := append(append([]string{"build"}, flags...), "-o", out, "./cmd/gitgate")
+	args := append(append([]string{"build", "-ldflags=-s -w"}, flags...), "-o", out, "./cmd/gitgate")
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = ModuleRoot()
 	if text, err := cmd.CombinedOutput(); err != nil {
