@@ -105,8 +105,14 @@ func (r *run) stage(ctx context.Context, stage int) []verdict.Finding {
 	workers := r.a.cfg.Workers
 	found := each(ctx, workers, asked, func(ctx context.Context, it *item) []verdict.Finding {
 		fs, err := r.a.ask(ctx, r.prep, it)
-		if err != nil {
-			fs = append(fs, it.rejected(err))
+		switch {
+		case err == nil:
+		case it.force && errors.As(err, new(onlyAnew)):
+			// Nobody knew of this deletion when rules and the budget were asked.
+			fs = append(fs, undetermined(it.finding(verdict.DryRunRejected,
+				"it can only be made anew, which shows only now that its definition is another one: its deletion is judged with the next attempt")))
+		default:
+			fs = append(fs, it.refused(err))
 		}
 		return fs
 	})

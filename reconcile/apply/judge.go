@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 
@@ -21,14 +22,32 @@ func (a *Applier) judgeItem(ctx context.Context, prep *prepared, it *item) []ver
 		return a.validateOffline(prep, it)
 	}
 	found, err := a.ask(ctx, prep, it)
-	if err != nil {
-		if prep.mayWait(it, err) {
-			it.deferred = true
-			return append(found, a.validateOffline(prep, it)...)
-		}
-		found = append(found, it.rejected(err))
+	switch {
+	case err == nil:
+		return found
+	case prep.mayWait(it, err):
+		it.deferred = true
+		return append(found, a.validateOffline(prep, it)...)
+	case it.force && errors.As(err, new(onlyAnew)):
+		it.recreate = true
+		return found
 	}
-	return found
+	return append(found, it.refused(err))
+}
+
+// onlyAnew means that the server would accept the object if it were new, so that it
+// is the change which it does not.
+type onlyAnew struct{ error }
+
+func (e onlyAnew) Unwrap() error { return e.error }
+
+// refused is [subject.rejected], with advice where an object cannot be changed.
+func (it *item) refused(err error) verdict.Finding {
+	f := it.rejected(err)
+	if errors.As(err, new(onlyAnew)) {
+		f.Message += "; it can only be replaced: allow that with the annotation " + ForceAnnotation + ": Enabled"
+	}
+	return f
 }
 
 // ask learns from the API server what the object ought to be (it.d) and whether
@@ -118,14 +137,7 @@ func (a *Applier) askExisting(ctx context.Context, prep *prepared, it *item, jud
 	ans, err := own()
 	switch {
 	case err != nil && apierrors.IsInvalid(err) && freshErr == nil && it.d != nil:
-		// A new object would be accepted, so it is the change that is not.
-		if it.force {
-			it.recreate = true
-			return nil, nil
-		}
-		f := it.rejected(err)
-		f.Message += "; it can only be replaced: allow that with the annotation " + ForceAnnotation + ": Enabled"
-		return []verdict.Finding{f}, nil
+		return nil, onlyAnew{err}
 	case err != nil:
 		return nil, err
 	case freshErr == nil:

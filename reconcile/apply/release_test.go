@@ -102,6 +102,47 @@ func TestDefinitionAndResourceInOneRelease(t *testing.T) {
 			t.Errorf("%s", got)
 		}
 	})
+	t.Run("MadeAnew", func(t *testing.T) {
+		// Only the coming definition forbids the change, and the one in force does not
+		// know a field: when rules were asked about deletions nobody knew of this one.
+		next := strings.Replace(manifests, "colour: {type", "length: {type: integer}, colour: {type", 1)
+		next = strings.Replace(next, "size: {type: integer, maximum: 10}",
+			"size: {type: integer, maximum: 10, x-kubernetes-validations: [{rule: self == oldSelf, message: it stays as it is}]}", 1)
+		next = strings.Replace(next, "{name: w, namespace: NS}", "{name: w, namespace: NS, annotations: {gitgate.dev/force: Enabled}}", 1)
+		next = strings.Replace(next, "spec: {size: 3}", "spec: {size: 5, length: 4}", 1)
+		uid := func() types.UID {
+			w, err := b.alice.Resource(gvr).Namespace(b.ns).Get(t.Context(), "w", metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w.GetUID()
+		}
+		was := uid()
+		p := b.newPlan(next)
+		if fs := b.a.DryRun(t.Context(), p); len(blocking(fs)) > 0 {
+			t.Fatal(fs)
+		}
+		if ds, err := b.a.Deletions(t.Context(), p); err != nil || len(ds) != 0 {
+			t.Fatalf("deletions %v, %v: this is not the case that was meant", ds, err)
+		}
+		_, fs := b.a.Apply(t.Context(), p)
+		if f := blocking(fs); len(f) != 1 || !undetermined(f[0]) || !strings.Contains(f[0].Message, "next attempt") {
+			t.Errorf("findings %v, want that this is for the next attempt", fs)
+		}
+		if uid() != was {
+			t.Error("it was deleted, and no rule was asked")
+		}
+		p = b.newPlan(next)
+		if fs := b.a.DryRun(t.Context(), p); len(blocking(fs)) > 0 {
+			t.Fatal(fs)
+		}
+		if ds, err := b.a.Deletions(t.Context(), p); err != nil || len(ds) != 1 || !ds[0].Recreate {
+			t.Errorf("deletions %v, %v: rules must see that it will be deleted", ds, err)
+		}
+		if b.apply(p); uid() == was {
+			t.Error("it is the old one still")
+		}
+	})
 	t.Run("Health", func(t *testing.T) {
 		exprs := []apply.HealthExpr{{APIVersion: b.ns + ".example.com/v1", Kind: "Widget",
 			Current: "status.phase == 'Up'", Failed: "status.phase == 'Broken'"}}
