@@ -82,15 +82,18 @@ type Locked struct {
 	Former *Verified
 }
 
-// Verified is a revision that passed every gate of this process.
+// Verified is a revision that passed every gate of this process, or one that is held
+// because it was in force.
 type Verified struct {
 	Revision string
 	Wants    []apply.Want
 	Images   []image.Evidence
+	// Held is why it is held although the gate refuses it; nil for one that passes.
+	Held *Holding
 
 	head     plumbing.Hash
 	declared declaredObjects
-	gate     *gate.Gate // that let it pass
+	gate     *gate.Gate // that let it pass; nil if none did
 }
 
 // A Mirror follows the GitSyncs that are locked, for one replica of the webhook.

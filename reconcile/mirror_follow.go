@@ -73,6 +73,8 @@ type follow struct {
 	*attempt
 	session *mirrorSession
 	stage   *wantStage
+	held    bool // what is refused was looked at in this attempt
+	heldErr error
 }
 
 // errDenied means that the gate decided, and why.
@@ -98,6 +100,11 @@ func (f *follow) run(ctx context.Context) error {
 	}
 	f.confirm(ctx)
 	err = f.advance(ctx, in, got, question{got.Head, tagHashes(got), fingerprint})
+	if denied := (errDenied{}); errors.As(err, &denied) && !denied.v.Undetermined() {
+		if held := f.hold(ctx, in, got, denied.v); held != nil {
+			return held // and not that nothing is held
+		}
+	}
 	f.publish(ctx) // also after a refusal: the mode may be another one now
 	return err
 }
@@ -106,7 +113,7 @@ func (f *follow) run(ctx context.Context) error {
 func (f *follow) advance(ctx context.Context, in Inputs, got *source.Result, q question) error {
 	s := f.session
 	if s.judged.question == q && !f.pending() {
-		if s.current != nil && s.current.head == q.head {
+		if c := s.current; c != nil && c.Held == nil && c.head == q.head {
 			return nil
 		}
 		if s.judged.final() {
@@ -163,10 +170,11 @@ func (f *follow) open(ctx context.Context, in Inputs, fingerprint string) error 
 
 // recall takes up, once after a start, the revision that was applied before: by
 // our own record, or else by what the status says, which the gate then judges like
-// any other. A replica knows it even while Git is down or the head is refused.
+// any other. A replica knows it even while Git is down or the head is refused, and
+// holds it if it is refused itself: see hold.
 func (f *follow) recall(ctx context.Context, in Inputs, got *source.Result) error {
 	s := f.session
-	if s.former != nil || s.current != nil || s.repo == nil {
+	if c := s.current; s.repo == nil || c != nil && (c.Held == nil || c.Held.gate == s.gate) {
 		return nil
 	}
 	head, err := s.repo.Applied(s.owner.String())
@@ -187,8 +195,14 @@ func (f *follow) recall(ctx context.Context, in Inputs, got *source.Result) erro
 	var denied errDenied
 	if errors.As(err, &denied) && !denied.v.Undetermined() {
 		logr.FromContextOrDiscard(ctx).Info("The revision that was applied does not pass the gate any more", "revision", head.String(), "reason", err.Error())
-		f.retire(ctx, &Verified{head: head}) // but its Pods run
-		return nil
+		err := f.hold(ctx, in, got, denied.v)
+		if s.current == nil {
+			f.retire(ctx, &Verified{head: head}) // but its Pods run
+		}
+		if got != nil {
+			return nil // the head may pass
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -235,7 +249,7 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 // forged status can only narrow what may be written.
 func (f *follow) confirm(ctx context.Context) {
 	s := f.session
-	if s.current == nil || s.current == s.former || f.sync.Status.LastAppliedRevision != s.current.Revision {
+	if s.current == nil || s.current == s.former || s.current.Held != nil || f.sync.Status.LastAppliedRevision != s.current.Revision {
 		return
 	}
 	if err := s.repo.SetApplied(s.owner.String(), s.current.head); err != nil {
@@ -273,15 +287,22 @@ func (f *follow) writer() string {
 func (f *follow) report(ctx context.Context) error {
 	s := f.session
 	digest := s.current.digest()
+	entry := map[string]any{"name": f.Replica, "revision": s.current.Revision, "digest": digest, "time": metav1.Now().UTC().Format(time.RFC3339)}
 	told := s.current.Revision + " " + digest
+	if h := s.current.Held; h != nil {
+		frozen := s.current.Frozen()
+		entry["refused"], entry["frozen"] = h.Why, int64(len(frozen))
+		if len(frozen) > 0 {
+			entry["frozenObjects"] = anys(frozen[:min(len(frozen), maxFrozenTold)])
+		}
+		told += fmt.Sprint(" ", h.Why, frozen)
+	}
 	if s.told == told && slices.ContainsFunc(replicas(f.sync), func(r v1alpha1.LockReplica) bool { return r.Name == f.Replica }) {
 		return nil
 	}
 	u := &unstructured.Unstructured{Object: map[string]any{
 		"metadata": map[string]any{"name": f.sync.Name, "namespace": f.sync.Namespace},
-		"status": map[string]any{"lock": map[string]any{"replicas": []any{map[string]any{
-			"name": f.Replica, "revision": s.current.Revision, "digest": digest, "time": metav1.Now().UTC().Format(time.RFC3339),
-		}}}},
+		"status":   map[string]any{"lock": map[string]any{"replicas": []any{entry}}},
 	}}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("GitSync"))
 	err := f.Mirror.Client.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(u),
@@ -302,7 +323,7 @@ func replicas(sync *v1alpha1.GitSync) []v1alpha1.LockReplica {
 // pending reports whether D of some object is not known.
 func (f *follow) pending() bool {
 	c := f.session.current
-	return c != nil && slices.ContainsFunc(c.Wants, func(w apply.Want) bool { return w.Desired == nil })
+	return c != nil && slices.ContainsFunc(c.Wants, func(w apply.Want) bool { return w.Desired == nil && w.Frozen == "" })
 }
 
 // known reports whether after an attempt all is known that this GitSync holds:

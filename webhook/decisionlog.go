@@ -31,6 +31,8 @@ type Decision struct {
 	// GitSync is namespace/name of the one whose word decided, if any.
 	GitSync  string `json:"gitSync,omitempty"`
 	Revision string `json:"revision,omitempty"`
+	// Refused is why that revision does not pass any more, if it is held nevertheless.
+	Refused string `json:"refused,omitempty"`
 
 	UID         string   `json:"uid"`
 	User        string   `json:"user"`
@@ -63,7 +65,7 @@ type Decision struct {
 
 func decision(req *admissionv1.AdmissionRequest, a lock.Answer, at time.Time, took time.Duration) Decision {
 	d := Decision{
-		Time: at.UTC(), Door: Door, Revision: a.Revision,
+		Time: at.UTC(), Door: Door, Revision: a.Revision, Refused: a.Refused,
 		UID: string(req.UID), User: req.UserInfo.Username, Groups: slices.Clone(req.UserInfo.Groups),
 		Operation: string(req.Operation), APIVersion: req.Kind.Version, Kind: req.Kind.Kind,
 		Resource: req.Resource.Resource, Subresource: req.SubResource,

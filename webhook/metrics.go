@@ -25,6 +25,9 @@ type Metrics struct {
 type Gauges struct {
 	// InventoryObjects counts the objects that verified releases declare.
 	InventoryObjects func() int
+	// Refused counts the GitSyncs that are held to a revision which does not pass any
+	// more, and their objects that are frozen.
+	Refused func() (syncs, frozen int)
 	// CertificateExpiry is when the certificate that is served ends; zero while
 	// there is none.
 	CertificateExpiry func() time.Time
@@ -70,6 +73,10 @@ func (g Gauges) register(r prometheus.Registerer) {
 	}{
 		{"gitgate_admission_inventory_objects", "Objects that verified releases declare.", g.InventoryObjects != nil,
 			func() float64 { return float64(g.InventoryObjects()) }},
+		{"gitgate_lock_refused_gitsyncs", "GitSyncs held to a revision that was applied and is refused now.", g.Refused != nil,
+			func() float64 { syncs, _ := g.Refused(); return float64(syncs) }},
+		{"gitgate_lock_frozen_objects", "Objects of those GitSyncs that stay as they are, for what they ought to be is not known.", g.Refused != nil,
+			func() float64 { _, frozen := g.Refused(); return float64(frozen) }},
 		{"gitgate_admission_certificate_expiry_timestamp_seconds", "When the served certificate ends; 0 while there is none.",
 			g.CertificateExpiry != nil, func() float64 { return unix(g.CertificateExpiry()) }},
 		{"gitgate_admission_ready", "1 when requests are judged, 0 while they are put off.", g.Ready != nil,

@@ -40,7 +40,11 @@ func (x *admissionExceptions) accept(l reconcile.Locked, system string) {
 	if l.Sync.Namespace != system {
 		s.confine = l.Sync.Namespace
 	}
-	for _, w := range l.Current.Wants {
+	wants := l.Current.Wants
+	if h := l.Current.Held; h != nil && !(h.Remembered && h.Verified) {
+		wants = nil // nobody vouches for them
+	}
+	for _, w := range wants {
 		if w.Manifest != nil && gate.IsException(w.Manifest) {
 			s.list = append(s.list, gate.Object{Unstructured: w.Manifest, Source: w.Source})
 		}

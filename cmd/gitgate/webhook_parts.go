@@ -99,7 +99,7 @@ func (w *webhookParts) assemble(ctx context.Context, config *rest.Config) error 
 		Address: w.options.bindAddr, Certificates: certificates, Decider: doorkeeper{content, w.book}, Ready: w.ready,
 		ClientCA: w.options.clientCA, ClientNames: w.options.clientNames, Drain: w.options.drain,
 		Metrics: webhook.NewMetrics(metrics.Registry, webhook.Gauges{
-			InventoryObjects: w.inventory.Size, CertificateExpiry: expiry(certificates), Ready: w.ready,
+			InventoryObjects: w.inventory.Size, Refused: w.inventory.Refused, CertificateExpiry: expiry(certificates), Ready: w.ready,
 		}),
 		Decisions: w.decisions, Events: w.events, LogAllowed: w.options.logAllowed,
 		Objects: w.options.recorded(),

@@ -200,6 +200,9 @@ func (s *lockSink) release(l reconcile.Locked, v *reconcile.Verified, applied bo
 		Revision: v.Revision, Mode: lock.Mode(l.Sync.LockMode()), Namespaces: spec.Namespaces,
 		Writer: l.Writer, Applied: applied, Force: l.Sync.Spec.Force, Confined: l.Sync.Namespace != s.system, Images: []lock.VerifiedImage{},
 	}
+	if v.Held != nil {
+		r.Refused = v.Held.Why
+	}
 	for _, ref := range []*v1alpha1.LocalReference{l.Sync.Spec.SecretRef, decryptionSecret(l.Sync)} {
 		if ref != nil {
 			r.Secrets = append(r.Secrets, ref.Name)
@@ -231,6 +234,7 @@ func lockObject(w apply.Want) lock.Object {
 		Kind: w.Kind, Resource: w.Resource, Namespace: w.Namespace, Name: w.Name,
 		Manifest: w.Manifest, Desired: w.Desired, Declared: w.Declared,
 		Ignore: w.Ignore, File: w.Source.File, Line: w.Source.Line,
+		Live: w.Live, Frozen: w.Frozen, Autoscaled: w.Autoscaled,
 	}
 }
 

@@ -126,5 +126,8 @@ const (
 	RevisionPending   Reason = "RevisionPending"
 	ImagePending      Reason = "ImagePending"
 	NotReady          Reason = "NotReady"
-	Internal          Reason = "Internal"
+	// RevisionRefused means that the revision in force does not pass any more, and that
+	// what an object ought to be is therefore not known.
+	RevisionRefused Reason = "RevisionRefused"
+	Internal        Reason = "Internal"
 )

@@ -33,6 +33,17 @@ type Want struct {
 	Declared *fieldpath.Set
 	// Ignore are the paths that the plan leaves to others.
 	Ignore [][]string
+
+	// Live means that Manifest and Desired are what was live when [Applier.HoldLive] or
+	// [Applier.Hold] looked, and no word of Git's.
+	Live bool
+	// Frozen is why an object is to stay as it is: what it ought to be is not known,
+	// and will not be by itself. Retry says that another attempt may tell.
+	Frozen string
+	Retry  bool
+	// Autoscaled means, where Live is set, that the revision leaves the replicas to an
+	// autoscaler.
+	Autoscaled bool
 }
 
 // wants remembers the Wants of one plan for the next, by object and manifest.

@@ -99,6 +99,7 @@ var catalogue = []row{
 	{"K32", "binding by its old resource", reasons(verdict.SubresourceDenied)},
 	{"K33", "reorder init containers or the environment", reasons(verdict.ContentMismatch)},
 	{"K34", "sidecar from before the lock", restored},
+	{"K35", "what is applied is refused later, a status is forged", reasons(verdict.RevisionRefused, verdict.ContentMismatch, verdict.UndeclaredField, verdict.ManagedDelete, verdict.SubresourceDenied)},
 }
 
 // Outcomes that are no verdicts of gitgate's. What no admission sees is put back,

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"gitgate.dev/gitgate/policy/desired"
@@ -21,6 +23,7 @@ type release struct {
 	delegations []Delegation
 	writer      string
 	confined    bool
+	refused     string // why no gate lets it pass any more
 	secrets     []string
 	entries     map[key]*entry
 	images      *images // nil if no image was verified
@@ -37,8 +40,11 @@ type entry struct {
 	guard   *desired.Guard
 	file    string
 	line    int32
-	pinned  bool // D has images whose digest may be another that was verified
-	force   bool // its writer may replace it
+	pinned  bool            // D has images whose digest may be another that was verified
+	force   bool            // its writer may replace it
+	live    bool            // d is what was live, and nobody's word
+	frozen  string          // why it stays as it is; d is nil then
+	runs    map[string]bool // images of live that its Pods may run
 	bounds  *bounds
 }
 
@@ -60,7 +66,7 @@ func build(r Release) (*release, error) {
 	b := &builder{
 		release: &release{
 			sync: r.Sync, revision: r.Revision, mode: r.Mode, namespaces: slices.Clone(r.Namespaces),
-			delegations: slices.Clone(r.Delegations), writer: r.Writer, confined: r.Confined, secrets: slices.Clone(r.Secrets), entries: make(map[key]*entry, len(r.Objects)),
+			delegations: slices.Clone(r.Delegations), writer: r.Writer, confined: r.Confined, refused: r.Refused, secrets: slices.Clone(r.Secrets), entries: make(map[key]*entry, len(r.Objects)),
 		},
 		force: r.Force, strings: map[string]string{}, kinds: map[desired.Kind]*desired.Kind{}, guards: map[string]*desired.Guard{},
 	}
@@ -108,8 +114,19 @@ func (b *builder) entry(o *Object, limit *bounds) (*entry, error) {
 	if o.Manifest == nil {
 		return e, errors.New("no manifest")
 	}
-	e.force = b.force || text(o.Manifest.Object, "metadata", "annotations", "gitgate.dev/force") == "Enabled"
-	guard := o.Kind.NewGuard(o.Manifest, desired.GuardOptions{
+	manifest := o.Manifest
+	if e.live, e.frozen = o.Live, o.Frozen; e.live {
+		e.runs = map[string]bool{}
+		for _, ref := range podImages(&o.Kind, o.Manifest.Object) {
+			e.runs[ref] = true
+		}
+		if o.Autoscaled {
+			manifest = withoutReplicas(manifest)
+		}
+	} else {
+		e.force = b.force || text(o.Manifest.Object, "metadata", "annotations", "gitgate.dev/force") == "Enabled"
+	}
+	guard := o.Kind.NewGuard(manifest, desired.GuardOptions{
 		Autoscaled: limit != nil, Ignore: o.Ignore, Declared: o.Declared, Delegated: b.rows(o),
 	})
 	sign := guard.Signature()
@@ -119,10 +136,22 @@ func (b *builder) entry(o *Object, limit *bounds) (*entry, error) {
 	b.guards[sign] = guard
 	e.guard = guard
 	e.mask = o.Kind.NewMask(o.Manifest, desired.MaskOptions{Ignore: o.Ignore, Strict: true})
-	if o.Desired == nil {
+	if o.Desired == nil || e.frozen != "" {
 		return e, nil
 	}
 	return e, b.desired(e, o)
+}
+
+// withoutReplicas returns a manifest that leaves the replicas out.
+func withoutReplicas(u *unstructured.Unstructured) *unstructured.Unstructured {
+	spec, ok := u.Object["spec"].(map[string]any)
+	if !ok {
+		return u
+	}
+	out, spec := maps.Clone(u.Object), maps.Clone(spec)
+	delete(spec, "replicas")
+	out["spec"] = spec
+	return &unstructured.Unstructured{Object: out}
 }
 
 // desired keeps D.
@@ -135,7 +164,7 @@ func (b *builder) desired(e *entry, o *Object) error {
 	if err != nil {
 		return err
 	}
-	if b.release.images != nil {
+	if b.release.images != nil && !e.live {
 		for _, ref := range podImages(&o.Kind, d) {
 			if !b.release.images.runs(ref) {
 				b.release.images.refs[ref] = true
@@ -197,7 +226,7 @@ func (b *builder) autoscalers(objects []Object) map[scaleKey]*bounds {
 	out := map[scaleKey]*bounds{}
 	for i := range objects {
 		o := &objects[i]
-		if o.Kind.Group != "autoscaling" || o.Kind.Kind != "HorizontalPodAutoscaler" || o.Manifest == nil {
+		if o.Kind.Group != "autoscaling" || o.Kind.Kind != "HorizontalPodAutoscaler" || o.Manifest == nil || o.Frozen != "" {
 			continue
 		}
 		spec := object(o.Manifest.Object, "spec")

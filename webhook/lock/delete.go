@@ -65,7 +65,10 @@ func (e *entry) ttl(live map[string]any) bool {
 	if e == nil {
 		return false
 	}
-	d, err := decode(e.d)
+	d, err := live, error(nil) // what is frozen stays as it is
+	if e.frozen == "" {
+		d, err = decode(e.d)
+	}
 	if err != nil {
 		return false
 	}

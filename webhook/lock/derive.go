@@ -43,7 +43,7 @@ func (r *review) runs(f family, judge *release) ruling {
 	}
 	k := r.kindOf()
 	for _, ref := range podImages(&k, r.new) {
-		if !r.snap.images.runs(ref) {
+		if !r.mayRun(f, ref) {
 			return pend(MatchedDerived, rel, verdict.ImagePending, "this replica has no evidence for image %s of %s", clip(ref), r.what())
 		}
 	}

@@ -148,7 +148,7 @@ func (r *review) explainChild(f Found, fam family, unknown bool) Explanation {
 		return out
 	}
 	g := r.deriveCreate(fam, rel)
-	if g.allowed || f.Earlier && r.history(rel) {
+	if g.allowed || f.Earlier && r.history(fam, rel) {
 		return out
 	}
 	out.Explained, out.Pending, out.Reason, out.Why = false, g.pending, g.reason, g.why
@@ -167,7 +167,7 @@ const maxNamed = 3
 
 // history reports whether an object can be what is left of a former state of its
 // owner: a revision, or what runs by one, if its images were verified.
-func (r *review) history(rel *release) bool {
+func (r *review) history(fam family, rel *release) bool {
 	switch r.key.group + "/" + r.key.resource {
 	case "apps/controllerrevisions":
 		return true // what runs by it is looked at itself
@@ -180,7 +180,7 @@ func (r *review) history(rel *release) bool {
 		return false
 	}
 	k := r.kindOf()
-	return rel.images == nil || !slices.ContainsFunc(podImages(&k, r.new), func(ref string) bool { return !r.snap.images.runs(ref) })
+	return rel.images == nil || !slices.ContainsFunc(podImages(&k, r.new), func(ref string) bool { return !r.mayRun(fam, ref) })
 }
 
 // childContent are the kinds of children that are held to their owners' content.

@@ -80,7 +80,7 @@ func (l *Lock) answer(r *review, g ruling) Answer {
 		Matched: g.matched, Mode: g.mode, Warnings: g.warnings,
 	}
 	if g.release != nil {
-		a.Sync, a.Revision = g.release.sync, g.release.revision
+		a.Sync, a.Revision, a.Refused = g.release.sync, g.release.revision, g.release.refused
 		if a.Mode == "" {
 			a.Mode = g.release.mode
 		}

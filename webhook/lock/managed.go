@@ -53,7 +53,9 @@ func (r *review) versions(rec *record) (entries []*entry, pending *ruling) {
 	for _, e := range [...]*entry{rec.current, rec.previous} {
 		switch {
 		case e == nil:
-		case e.d == nil:
+		case e.frozen != "" && e.kind.Version == r.req.Kind.Version:
+			entries = append(entries, e)
+		case e.frozen == "" && e.d == nil:
 			wait(verdict.RevisionPending, "what the API server makes of %s is not known yet", r.what())
 		case e.kind.Version != r.req.Kind.Version:
 			wait(verdict.NotReady, "%s is compared as version %s; the registration of the webhook is being brought up to date", r.what(), e.kind.Version)
@@ -77,6 +79,12 @@ func (r *review) create(rec *record) ruling {
 	entries, pending := r.versions(rec)
 	var first ruling
 	for i, e := range entries {
+		if e.live || e.frozen != "" {
+			if i == 0 {
+				first = r.frozenRuling(e, nil)
+			}
+			continue
+		}
 		live := r.normal(rec, e, r.new)
 		if e.mask.Digest(live) == e.digest {
 			return ruling{allowed: true, entry: e, release: e.release}
@@ -118,9 +126,12 @@ func (r *review) update(rec *record) ruling {
 	var first ruling
 	for i, e := range entries {
 		old, live := r.normal(rec, e, r.old), r.normal(rec, e, r.new)
-		d, err := decode(e.d)
-		if err != nil {
-			return deny(MatchedManaged, e.release, verdict.Internal, "what Git says of %s cannot be read", r.what()).sealed()
+		d := old // a frozen object leads nowhere
+		if e.frozen == "" {
+			var err error
+			if d, err = decode(e.d); err != nil {
+				return deny(MatchedManaged, e.release, verdict.Internal, "what Git says of %s cannot be read", r.what()).sealed()
+			}
 		}
 		changes := e.guard.Away(d, old, live, r.writer)
 		if len(changes) == 0 {
@@ -180,6 +191,9 @@ func clone(m map[string]any) map[string]any { return runtime.DeepCopyJSON(m) }
 
 // mismatch words the changes that may not be made.
 func (r *review) mismatch(e *entry, changes []desired.Change) ruling {
+	if e.frozen != "" {
+		return r.frozenRuling(e, changes)
+	}
 	g := ruling{entry: e, release: e.release, changes: changes, reason: verdict.UndeclaredField}
 	images := len(changes) > 0
 	for _, c := range changes {

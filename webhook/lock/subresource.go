@@ -98,7 +98,7 @@ func (r *review) scale(rec *record) ruling {
 	if e == nil {
 		e = rec.previous
 	}
-	if e.d == nil {
+	if e.d == nil && e.frozen == "" {
 		return pend(MatchedManaged, e.release, verdict.RevisionPending, "what the API server makes of %s is not known yet", r.what())
 	}
 	if n, ok := is.(int64); ok && e.bounds != nil && r.is("horizontal-pod-autoscaler") && n != number(was) && (n < e.bounds.min || n > e.bounds.max) {
@@ -108,16 +108,19 @@ func (r *review) scale(rec *record) ruling {
 	}
 	var first ruling
 	for i, e := range [...]*entry{rec.current, rec.previous} {
-		if e == nil || e.d == nil {
+		if e == nil || e.d == nil && e.frozen == "" {
 			continue
 		}
-		d, err := decode(e.d)
-		if err != nil {
-			return deny(MatchedManaged, e.release, verdict.Internal, "what Git says of %s cannot be read", r.what()).sealed()
-		}
-		want := map[string]any{"spec": map[string]any{}} // where D has no number, none leads towards it
-		if n := object(d, "spec")["replicas"]; n != nil {
-			want = replicas(n)
+		want := replicas(was) // nobody's word leads anywhere
+		if !e.live && e.frozen == "" {
+			d, err := decode(e.d)
+			if err != nil {
+				return deny(MatchedManaged, e.release, verdict.Internal, "what Git says of %s cannot be read", r.what()).sealed()
+			}
+			want = map[string]any{"spec": map[string]any{}} // where D has no number, none leads towards it
+			if n := object(d, "spec")["replicas"]; n != nil {
+				want = replicas(n)
+			}
 		}
 		changes := e.guard.Away(want, replicas(was), replicas(is), r.writer)
 		if len(changes) == 0 {

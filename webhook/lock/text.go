@@ -73,11 +73,12 @@ func (g *ruling) message(r *review) string {
 			fmt.Fprintf(&b, "\n  and %d more fields", len(g.changes)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n  %s: %s", clipTo(c.Path.String(), 200), compare(c, secret))
+		fmt.Fprintf(&b, "\n  %s: %s", clipTo(c.Path.String(), 200), g.compare(c, secret))
 	}
 	if where := g.where(); where != "" {
 		fmt.Fprintf(&b, "\n  Git: %s", where)
 	}
+	b.WriteString(g.held())
 	if next := g.advice(r); next != "" {
 		fmt.Fprintf(&b, "\n  Next: %s", next)
 	}
@@ -162,6 +163,8 @@ func (g *ruling) advice(r *review) string {
 		return "nothing, the same request passes as soon as this replica has caught up"
 	case g.final:
 		return ""
+	case g.entry != nil && (g.entry.frozen != "" || g.reason == verdict.RevisionRefused):
+		return g.thaw(r)
 	}
 	commit := "commit it to the repository"
 	if g.entry != nil && g.entry.file != "" {
@@ -224,7 +227,7 @@ func (g *ruling) find(r *review, secret bool) {
 		}
 		f := base
 		f.Field = clipTo(c.Path.String(), 200)
-		f.Message = f.Field + ": " + compare(c, secret)
+		f.Message = f.Field + ": " + g.compare(c, secret)
 		g.findings = append(g.findings, f)
 	}
 }

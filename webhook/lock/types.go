@@ -80,6 +80,9 @@ type Release struct {
 	// Applied means that the release is in the cluster: what the previous one says
 	// is no longer acceptable.
 	Applied bool
+	// Refused is why no gate lets the revision pass any more that is in force; empty
+	// means that one does.
+	Refused string
 }
 
 // An Object is one object of a release.
@@ -101,6 +104,14 @@ type Object struct {
 	// File and Line say where Git says so.
 	File string
 	Line int
+	// Live means that nobody vouches for the release: Manifest and Desired are what was
+	// live. Nothing is made anew by it, and Pods of the object may run its own images.
+	Live bool
+	// Frozen is why the object stays as it is, with Desired being nil: only controllers
+	// write what is theirs.
+	Frozen string
+	// Autoscaled means, where Live is set, that Git leaves the replicas to an autoscaler.
+	Autoscaled bool
 }
 
 // A Delegation lets a user write what Git leaves out. Only a verified commit, or
@@ -171,6 +182,8 @@ type Answer struct {
 	// Sync and Revision say whose word decided, where a GitSync's did.
 	Sync     types.NamespacedName
 	Revision string
+	// Refused is why Revision does not pass any more, if it is held nevertheless.
+	Refused string
 	// Mode is the mode that the decision was made in: empty where no lock applies.
 	Mode Mode
 	// Matched says which part of the lock decided.

@@ -132,6 +132,20 @@ type LockReplica struct {
 	Digest string `json:"digest,omitempty"`
 	// Time at which it took up the revision.
 	Time metav1.Time `json:"time"`
+	// Refused is why the revision does not pass any more. It is held nevertheless, for
+	// it was applied.
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Refused string `json:"refused,omitempty"`
+	// Frozen counts its objects that stay as they are, because what they ought to be
+	// is not known while the revision is refused.
+	// +optional
+	Frozen int32 `json:"frozen,omitempty"`
+	// FrozenObjects are the first ten, with the reason.
+	// +kubebuilder:validation:MaxItems=10
+	// +listType=atomic
+	// +optional
+	FrozenObjects []string `json:"frozenObjects,omitempty"`
 }
 
 // LockMode is the mode of the lock; without one it is Off.
