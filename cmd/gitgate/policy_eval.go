@@ -98,13 +98,17 @@ func (o *policyEval) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	var files objectSource
+	if len(args) > 0 { // they are read while the policies are compiled
+		files = fileObjects(args, cmd.InOrStdin(), policy.Operation(o.operation))
+	}
 	options := policyOptions
 	options.Timeout = o.timeout
 	engine, err := policy.Load(cmd.Context(), sets, options)
 	if err != nil {
 		return fmt.Errorf("the policies do not load:\n%w", err)
 	}
-	revision, objects, err := o.source(args, cmd.InOrStdin())
+	revision, objects, err := o.source(files)
 	if err != nil {
 		return err
 	}
@@ -172,7 +176,7 @@ func (o *policyEval) check(args []string) error {
 }
 
 // source says what is judged: its revision, if it has one, and the objects.
-func (o *policyEval) source(args []string, stdin io.Reader) (string, objectSource, error) {
+func (o *policyEval) source(files objectSource) (string, objectSource, error) {
 	switch {
 	case o.commit.revision != "":
 		return o.commit.open()
@@ -180,14 +184,21 @@ func (o *policyEval) source(args []string, stdin io.Reader) (string, objectSourc
 		objects, err := o.live.open()
 		return "", objects, err
 	}
-	return "", fileObjects(args, stdin, policy.Operation(o.operation)), nil
+	return "", files, nil
 }
 
-// fileObjects are the objects of files.
+// fileObjects are the objects of files, which it begins to read at once.
 func fileObjects(args []string, stdin io.Reader, operation policy.Operation) objectSource {
+	var manifests []manifest
+	var problems []verdict.Finding
+	var err error
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		manifests, problems, err = readManifests(args, stdin)
+	}()
 	return func(_ context.Context, judge func(policy.Input) error) ([]verdict.Finding, error) {
-		manifests, problems, err := readManifests(args, stdin)
-		if err != nil {
+		if <-read; err != nil {
 			return nil, err
 		}
 		for _, m := range manifests {

@@ -2,15 +2,16 @@ package author
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
+	"gitgate.dev/gitgate/policy/blockyaml"
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
@@ -59,26 +60,9 @@ func (settings converter) documents(raw []byte) ([]document, error) {
 		return nil, &SyntaxError{verdict.AmbiguousManifest, 1, "the file is not plain UTF-8: save it without a byte order mark and without NUL"}
 	}
 	var out []document
-	dec := yaml.NewDecoder(bytes.NewReader(raw))
-	for {
-		var doc yaml.Node
-		err := dec.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return out, nil
-		}
+	for root, err := range roots(raw) {
 		if err != nil {
-			e := &SyntaxError{Reason: verdict.InvalidManifest, Message: err.Error()}
-			if _, err := fmt.Sscanf(e.Message, "yaml: line %d:", &e.Line); err != nil {
-				e.Line = 0
-			}
-			return out, e
-		}
-		if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
-			continue
-		}
-		root := doc.Content[0]
-		if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
-			continue // nothing between two separators
+			return out, err
 		}
 		c := settings
 		value, err := c.value(root, 0)
@@ -86,6 +70,46 @@ func (settings converter) documents(raw []byte) ([]document, error) {
 			return out, err
 		}
 		out = append(out, document{value, root})
+	}
+	return out, nil
+}
+
+// roots are the documents of a file that are not empty, up to what is no YAML.
+func roots(raw []byte) iter.Seq2[*yaml.Node, error] {
+	return func(yield func(*yaml.Node, error) bool) {
+		if nodes, ok := blockyaml.Nodes(raw); ok {
+			for _, root := range nodes {
+				if !yield(root, nil) {
+					return
+				}
+			}
+			return
+		}
+		for dec := yaml.NewDecoder(bytes.NewReader(raw)); ; {
+			var doc yaml.Node
+			err := dec.Decode(&doc)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				e := &SyntaxError{Reason: verdict.InvalidManifest, Message: err.Error()}
+				if _, err := fmt.Sscanf(e.Message, "yaml: line %d:", &e.Line); err != nil {
+					e.Line = 0
+				}
+				yield(nil, e)
+				return
+			}
+			if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
+				continue
+			}
+			root := doc.Content[0]
+			if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
+				continue // nothing between two separators
+			}
+			if !yield(root, nil) {
+				return
+			}
+		}
 	}
 }
 
@@ -192,7 +216,7 @@ func newManifest(file string, n *yaml.Node, object map[string]any) (Manifest, er
 			return Manifest{}, invalid(n, "%s is missing or not a string", field)
 		}
 	}
-	raw, err := json.Marshal(object)
+	raw, err := appendJSON(nil, object)
 	if err != nil {
 		return Manifest{}, invalid(n, "the document has no JSON form: %v", err)
 	}

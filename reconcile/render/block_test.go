@@ -11,15 +11,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	yamlv3 "go.yaml.in/yaml/v3"
+
+	"gitgate.dev/gitgate/policy/blockyaml"
 )
 
-// sameNodes fails unless what a blockReader read is what the library reads.
+// sameNodes fails unless what blockyaml reads is what the library reads.
 func sameNodes(t *testing.T, raw []byte) (read bool) {
 	t.Helper()
 	if checkBytes(raw, Limits{}.withDefaults()) != nil {
 		return false
 	}
-	got, ok := blockNodes(raw)
+	got, ok := blockyaml.Nodes(raw)
 	if !ok {
 		return false
 	}

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 )
@@ -18,29 +17,10 @@ import (
 // maybeTag finds what may be a tag: the nodes do not show the non-specific one, "!".
 var maybeTag = regexp.MustCompile(`(^|[ \n\[{,:-])!`)
 
-// simpleText reports whether the bytes themselves are beyond dispute: no directives,
-// no ends of documents without a beginning, no break but \n and no tab, which readers
-// treat in ways of their own, and nothing that does not print (YAML 1.2.2, section 5.1).
-func simpleText(raw []byte) bool {
-	return !bytes.ContainsFunc(raw, notSimple) &&
-		!bytes.HasPrefix(raw, []byte("%")) && !bytes.Contains(raw, []byte("\n%")) &&
-		!bytes.HasPrefix(raw, []byte("...")) && !bytes.Contains(raw, []byte("\n..."))
-}
-
-func notSimple(r rune) bool {
-	switch {
-	case r < utf8.RuneSelf:
-		return r < ' ' && r != '\n' || r == 0x7f
-	case r == 0x2028, r == 0x2029, r == 0xfeff: // more breaks, and a mark of the order of bytes
-		return true
-	}
-	return r < 0xa0 || r >= 0xd800 && r < 0xe000 || r == utf8.RuneError || r == 0xfffe || r == 0xffff
-}
-
 // untagged reports whether there is no tag in a file.
 func untagged(raw []byte) bool { return bytes.IndexByte(raw, '!') < 0 || !maybeTag.Match(raw) }
 
-// simpleValues returns the values of the documents of a file that is [simpleText] and
+// simpleValues returns the values of the documents of a file that is [blockyaml.SimpleText] and
 // [untagged], or false if one of them is not simple.
 func simpleValues(nodes []*yamlv3.Node, s *sharer) ([]any, bool) {
 	out := make([]any, len(nodes))

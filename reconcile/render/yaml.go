@@ -11,6 +11,7 @@ import (
 	yamlv2 "go.yaml.in/yaml/v2"
 	yamlv3 "go.yaml.in/yaml/v3"
 
+	"gitgate.dev/gitgate/policy/blockyaml"
 	"gitgate.dev/gitgate/policy/verdict"
 )
 
@@ -66,11 +67,11 @@ func readDocuments(raw []byte, l Limits, s *sharer) (docs []document, problems [
 // structure reads every document into nodes. It is simple where readers cannot but
 // agree on what is a document, a key and a value.
 func structure(raw []byte) (nodes []*yamlv3.Node, simple bool, p *problem) {
-	if nodes, simple = blockNodes(raw); simple {
+	if nodes, simple = blockyaml.Nodes(raw); simple {
 		return nodes, true, nil
 	}
 	nodes, p = readNodes(raw)
-	return nodes, simpleText(raw) && untagged(raw), p
+	return nodes, blockyaml.SimpleText(raw) && untagged(raw), p
 }
 
 // decodeDocuments takes the values of documents from the second reader.

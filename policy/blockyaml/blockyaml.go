@@ -1,18 +1,18 @@
-package render
+// Package blockyaml reads the small part of YAML in which nearly all manifests are
+// written: mappings and lists by indentation, with plain, quoted and literal scalars. A
+// library that knows all of YAML takes ten times as long to read that as the bytes call
+// for.
+package blockyaml
 
 import (
+	"bytes"
 	"strings"
+	"unicode/utf8"
 
 	yamlv3 "go.yaml.in/yaml/v3"
 )
 
-// Nearly all manifests are written in a small part of YAML: mappings and lists by
-// indentation, with plain, quoted and literal scalars. A
-// library that knows all of YAML takes ten times as long to read that as the bytes
-// call for. A blockReader knows that part and nothing else: it declines a file at the
-// first thing that it has not seen to the end, and the library reads the file then.
-// What it does read becomes the very nodes that the library would have made, comments
-// aside, which is what FuzzBlockNodes is for.
+// A blockReader declines a file at the first thing that it has not seen to the end.
 type blockReader struct {
 	lines []blockLine
 	at    int // the line at hand
@@ -35,9 +35,11 @@ const (
 	blockKey = 256
 )
 
-// blockNodes reads a file, or returns false.
-func blockNodes(raw []byte) (docs []*yamlv3.Node, ok bool) {
-	if len(raw) == 0 || raw[len(raw)-1] != '\n' || !simpleText(raw) {
+// Nodes reads the documents of a file, each a mapping or a list, or returns false: the
+// library is to read the file then. What is read becomes the very nodes that the library
+// would make, comments aside, and there is no error in it that the library would find.
+func Nodes(raw []byte) (docs []*yamlv3.Node, ok bool) {
+	if len(raw) == 0 || raw[len(raw)-1] != '\n' || !SimpleText(raw) {
 		return nil, false
 	}
 	r := blockReader{lines: splitBlockLines(string(raw))}
@@ -66,6 +68,25 @@ func blockNodes(raw []byte) (docs []*yamlv3.Node, ok bool) {
 		}
 		docs = append(docs, n)
 	}
+}
+
+// SimpleText reports whether the bytes themselves are beyond dispute: no directives,
+// no ends of documents without a beginning, no break but \n and no tab, which readers
+// treat in ways of their own, and nothing that does not print (YAML 1.2.2, section 5.1).
+func SimpleText(raw []byte) bool {
+	return !bytes.ContainsFunc(raw, notSimple) &&
+		!bytes.HasPrefix(raw, []byte("%")) && !bytes.Contains(raw, []byte("\n%")) &&
+		!bytes.HasPrefix(raw, []byte("...")) && !bytes.Contains(raw, []byte("\n..."))
+}
+
+func notSimple(r rune) bool {
+	switch {
+	case r < utf8.RuneSelf:
+		return r < ' ' && r != '\n' || r == 0x7f
+	case r == 0x2028, r == 0x2029, r == 0xfeff: // more breaks, and a mark of the order of bytes
+		return true
+	}
+	return r < 0xa0 || r >= 0xd800 && r < 0xe000 || r == utf8.RuneError || r == 0xfffe || r == 0xffff
 }
 
 func splitBlockLines(text string) []blockLine {
