@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -196,10 +197,15 @@ func (r *reader) raw(name string) ([]byte, *problem) {
 		return nil, readProblem(name, err)
 	}
 	defer f.Close() // read only
-	raw, err := io.ReadAll(io.LimitReader(f, int64(r.limits.FileBytes)+1))
+	var b bytes.Buffer
+	if info, err := f.Stat(); err == nil {
+		b.Grow(int(max(0, min(info.Size(), int64(r.limits.FileBytes)))) + bytes.MinRead)
+	}
+	_, err = b.ReadFrom(io.LimitReader(f, int64(r.limits.FileBytes)+1))
 	if err != nil {
 		return nil, readProblem(name, err)
 	}
+	raw := b.Bytes()
 	if len(raw) > r.limits.FileBytes {
 		p := deny(verdict.LimitExceeded, 0, "file has more than %d bytes; split it", r.limits.FileBytes)
 		return nil, &p

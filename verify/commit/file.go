@@ -1,9 +1,9 @@
 package commit
 
 import (
+	"bytes"
 	"io"
 	"io/fs"
-	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing/filemode"
@@ -60,7 +60,7 @@ func (d dirEntry) Info() (fs.FileInfo, error) {
 // An openFile is a file whose whole content was read and hashed.
 type openFile struct {
 	fileInfo
-	*strings.Reader
+	*bytes.Reader
 }
 
 // Size is that of the file, for the two embedded types both have one.

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,15 +75,20 @@ func (o *objects) fetch(h plumbing.Hash, kind plumbing.ObjectType, limit int64) 
 		return nil, unreadable(err)
 	}
 	defer r.Close() // nothing was written
-	raw, err = io.ReadAll(io.LimitReader(r, limit+1))
+	var b bytes.Buffer
+	b.Grow(int(max(0, min(obj.Size(), limit, believedSize))) + bytes.MinRead)
+	_, err = b.ReadFrom(io.LimitReader(r, limit+1))
 	switch {
 	case err != nil:
 		return nil, unreadable(err)
-	case int64(len(raw)) > limit:
+	case int64(b.Len()) > limit:
 		return nil, tooLarge(obj.Size())
 	}
-	return raw, nil
+	return b.Bytes(), nil
 }
+
+// believedSize is the most that is allocated because a store says how large an object is.
+const believedSize = 1 << 20
 
 func unreadable(err error) *ObjectError {
 	return &ObjectError{Reason: SourceUnavailable, Undetermined: true, Err: err,

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func (s *snapshot) Open(name string) (fs.File, error) {
 	}
 	info := s.info(e)
 	info.size = int64(len(content))
-	return &openFile{fileInfo: info, Reader: strings.NewReader(string(content))}, nil
+	return &openFile{fileInfo: info, Reader: bytes.NewReader(content)}, nil
 }
 
 // ReadFile implements [fs.ReadFileFS].
