@@ -239,7 +239,7 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 	withheld := c.rules.without(&in)
 	schemas := newSchemaStage(c.schemas)
 	c.gates.scope = schemas.scope
-	local := &localStage{prune: sync.PruneEnabled(), progress: c.progress.of(name)}
+	local := &localStage{prune: sync.PruneEnabled(), progress: c.progress.of(name), rendered: c.repo.objects.forget}
 	g, err := c.gates.Gate(ctx, in, local)
 	if err != nil {
 		return reasoned(err)

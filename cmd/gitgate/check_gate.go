@@ -63,6 +63,7 @@ type localStage struct {
 	previous []gate.Object
 	calls    int
 	narrow   func(fs.FS) fs.FS // what to look at of the head; nil for all
+	rendered func()            // called after each tree; nil is fine
 }
 
 // Render implements [gate.Renderer]. The gate renders the head, and then what is in
@@ -73,6 +74,9 @@ func (l *localStage) Render(ctx context.Context, fsys fs.FS) ([]gate.Object, []v
 		fsys = l.narrow(fsys)
 	}
 	objects, found := l.Renderer.Render(ctx, fsys)
+	if l.rendered != nil {
+		l.rendered()
+	}
 	if l.calls == 1 {
 		l.head = slices.Clone(objects) // the gate pins images in its own
 	} else {

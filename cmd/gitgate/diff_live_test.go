@@ -118,11 +118,11 @@ func (s *liveSite) apply() {
 	sync.Spec.URL, sync.Spec.Ref.Branch, sync.Spec.Trust.Name = "https://git.example.com/acme/shop.git", "main", "production"
 	g := &grantSite{t: t, ctx: t.Context(), client: s.client}
 	g.check(s.client.Create(t.Context(), sync))
-	var objects []v1alpha1.InventoryEntry
+	var applied []v1alpha1.InventoryEntry
 	for _, e := range result.Inventory {
-		objects = append(objects, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
+		applied = append(applied, v1alpha1.InventoryEntry{ID: e.ID, Version: e.V})
 	}
-	sync.Status.Inventory = v1alpha1.NewInventory(objects)
+	sync.Status.Inventory = v1alpha1.NewInventory(applied)
 	g.check(s.client.Status().Update(t.Context(), sync))
 }
 

@@ -48,8 +48,9 @@ func openGitRepository(dir string) (*gitRepository, error) {
 	if common != gitDir {
 		fs = dotgit.NewRepositoryFilesystem(fs, osfs.New(common))
 	}
-	r := &gitRepository{dir: dir, gitDir: gitDir, top: top, refs: openStorage(fs)}
-	r.objects, err = openObjects(r.refs, filepath.Join(common, "objects"))
+	refs, read := openStorage(fs)
+	r := &gitRepository{dir: dir, gitDir: gitDir, top: top, refs: refs}
+	r.objects, err = openObjects(r.refs, read, filepath.Join(common, "objects"))
 	return r, err
 }
 
