@@ -7,13 +7,15 @@ import (
 	"runtime/metrics"
 )
 
-// A command that judges and ends holds on to nearly all that it allocates for long.
-// Collecting as often as a server does would find little, and take a fifth of its time.
+// A command that judges and ends holds on to most of what it allocates until the stage
+// that it is in has ended. Short ones end before it pays to look for what they do not.
 const (
-	// commandMemory is what a command may use before it collects in earnest.
-	commandMemory = 192 << 20
-	// commandGCPercent is how much more than what is in use may be claimed until then.
-	commandGCPercent = 400
+	// commandHeap is what the heap may grow to before garbage is collected.
+	commandHeap = 56 << 20
+	// commandGCPercent is how much more than what is in use may be claimed beyond that.
+	commandGCPercent = 60
+	// smallestHeap is what Go collects at in the beginning with a percentage of 100.
+	smallestHeap = 4 << 20
 )
 
 // collectSeldom sets the garbage collector up for a command, unless the environment
@@ -22,17 +24,27 @@ func collectSeldom() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	debug.SetGCPercent(commandGCPercent)
-	limitMemory()
+	debug.SetGCPercent(100 * commandHeap / smallestHeap)
+	afterCollection(claimMore)
 }
 
-// limitMemory sets the limit by what is in use, now and after each collection: a limit
-// near to that would have the collector run without end.
-func limitMemory() {
+// claimMore sets the percentage by what is in use, after each collection.
+func claimMore() {
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
-	used := int64(live[0].Value.Uint64()) // bytes in memory fit
-	debug.SetMemoryLimit(max(commandMemory, 2*used+commandMemory/4))
-	// What nobody holds is finalized by the next collection.
-	runtime.SetFinalizer(&[64]byte{}, func(*[64]byte) { limitMemory() })
+	debug.SetGCPercent(gcPercentFor(live[0].Value.Uint64()))
+	afterCollection(claimMore)
 }
+
+// gcPercentFor lets a heap with so much in use grow to what commands may claim.
+func gcPercentFor(live uint64) int {
+	live = max(live, smallestHeap)
+	if live >= commandHeap {
+		return commandGCPercent
+	}
+	return max(commandGCPercent, int(100*(commandHeap-live)/live))
+}
+
+// afterCollection calls f once the next collection is over: what nobody holds is
+// finalized then.
+func afterCollection(f func()) { runtime.SetFinalizer(&[64]byte{}, func(*[64]byte) { f() }) }

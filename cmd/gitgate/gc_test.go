@@ -1,20 +1,16 @@
 package main
 
 import (
-	"math"
 	"runtime"
 	"runtime/debug"
 	"testing"
+	"time"
 )
 
-// TestCollectSeldom: the limit stays away from what is in use, or the collector would
-// run without end.
+// TestCollectSeldom: small heaps are left alone, and large ones are collected often.
 func TestCollectSeldom(t *testing.T) {
-	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
-	t.Cleanup(func() {
-		debug.SetGCPercent(percent)
-		debug.SetMemoryLimit(limit)
-	})
+	percent := debug.SetGCPercent(100)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	t.Run("Environment", func(t *testing.T) {
 		t.Setenv("GOMEMLIMIT", "1GiB")
 		collectSeldom()
@@ -23,16 +19,36 @@ func TestCollectSeldom(t *testing.T) {
 		}
 	})
 	collectSeldom()
-	if got := debug.SetMemoryLimit(-1); got < commandMemory {
-		t.Errorf("limit %d at the start", got)
+	if got := debug.SetGCPercent(99); got < 1000 {
+		t.Errorf("%d percent of the first 4 MiB at the start", got)
 	}
-	used := make([]byte, 2*commandMemory)
-	for range 10 { // the finalizer runs beside us
-		runtime.GC()
-		runtime.Gosched()
-	}
-	if got := debug.SetMemoryLimit(-1); got < 2*int64(len(used)) {
-		t.Errorf("limit %d with %d bytes in use", got, len(used))
+	used := make([]byte, 2*commandHeap)
+	runtime.GC()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // the finalizer runs beside us
+		got := debug.SetGCPercent(99)
+		if got == commandGCPercent {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d percent with %d bytes in use", got, len(used))
+		}
 	}
 	runtime.KeepAlive(used)
+}
+
+func TestGCPercentFor(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0:               100*commandHeap/smallestHeap - 100,
+		8 << 20:         600,
+		28 << 20:        100,
+		40 << 20:        commandGCPercent,
+		commandHeap:     commandGCPercent,
+		1 << 30:         commandGCPercent,
+		1 << 45:         commandGCPercent,
+		commandHeap - 1: commandGCPercent,
+	} {
+		if got := gcPercentFor(live); got != want {
+			t.Errorf("%d percent with %d bytes in use, want %d", got, live, want)
+		}
+	}
 }

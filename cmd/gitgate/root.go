@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"gitgate.dev/gitgate/cmd/gitgate/internal/start"
 )
 
 // The exit codes of every command. They are API for scripts.
@@ -88,6 +90,7 @@ Exit codes of every command: 0 allowed, 1 denied, 2 wrong use or configuration,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
 		PersistentPreRun: func(cmd *cobra.Command, _ []string) {
+			start.Done()
 			if cmd.GroupID != serverGroup {
 				collectSeldom()
 			}

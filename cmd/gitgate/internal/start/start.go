@@ -1,6 +1,6 @@
 // Package start keeps the garbage collector from running while packages are
 // initialized. Those that gitgate links allocate some 11 MB, nearly all of it for good:
-// to collect twice meanwhile finds nothing and takes a sixth of a short command's time.
+// to collect meanwhile finds nothing and takes a sixth of a short command's time.
 //
 // Go initializes packages in the order of their paths as far as imports allow (The Go
 // Programming Language Specification, "Program initialization"), and this one imports
@@ -26,7 +26,8 @@ func hold() int {
 }
 
 // Done lets the garbage collector run, as it would have without this package. Call it
-// first of all in main.
+// before anything that may take long. What is allocated then is more than Go waits for
+// before it collects for the first time: who wants to wait for longer has to say so at once.
 func Done() {
 	if percent != byEnvironment {
 		debug.SetGCPercent(percent)
