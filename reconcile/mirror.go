@@ -93,7 +93,8 @@ type Verified struct {
 
 	head     plumbing.Hash
 	declared declaredObjects
-	gate     *gate.Gate // that let it pass; nil if none did
+	gate     *gate.Gate      // that let it pass; nil if none did
+	mark     []plumbing.Hash // as what it passed
 }
 
 // A Mirror follows the GitSyncs that are locked, for one replica of the webhook.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,7 +36,8 @@ type mirrorSession struct {
 	former  *Verified // applied as a whole, by our own record
 	current *Verified // passed every gate; former itself when applied
 	wants   *wantStage
-	told    string // what the status says of this replica
+	told    string          // what the status says of this replica
+	marked  []plumbing.Hash // what is remembered of how former was judged
 	earlier *earlierSet
 }
 
@@ -241,7 +243,7 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 	}
 	return &Verified{
 		Revision: revision, Wants: f.stage.wants, Images: release.Images(),
-		head: got.Head, declared: release.Declared(), gate: s.gate,
+		head: got.Head, declared: release.Declared(), gate: s.gate, mark: f.mark(got.Head),
 	}, nil
 }
 
@@ -249,13 +251,16 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 // forged status can only narrow what may be written.
 func (f *follow) confirm(ctx context.Context) {
 	s := f.session
-	if s.current == nil || s.current == s.former || s.current.Held != nil || f.sync.Status.LastAppliedRevision != s.current.Revision {
+	if s.current == nil || s.current.Held != nil || f.sync.Status.LastAppliedRevision != s.current.Revision {
 		return
 	}
-	if err := s.repo.SetApplied(s.owner.String(), s.current.head); err != nil {
-		logr.FromContextOrDiscard(ctx).Error(err, "The applied revision could not be remembered")
+	if s.current != s.former {
+		if err := s.repo.SetApplied(s.owner.String(), s.current.head); err != nil {
+			logr.FromContextOrDiscard(ctx).Error(err, "The applied revision could not be remembered")
+		}
+		s.former, s.declared = s.current, s.current.declared
 	}
-	s.former, s.declared = s.current, s.current.declared
+	f.remember(ctx)
 }
 
 // publish hands the state to the sink and tells of it.

@@ -2,12 +2,14 @@ package reconcile
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"gitgate.dev/gitgate/policy/gate"
 	"gitgate.dev/gitgate/policy/verdict"
@@ -72,13 +74,17 @@ func (f *follow) lookHeld(ctx context.Context, in Inputs, got *source.Result, v 
 	if s.current != nil && !f.worthHolding(own, got) {
 		return nil
 	}
+	remembered := !own.IsZero() && slices.Equal(s.repo.Earlier(f.marker()), f.mark(own))
 	h := &Holding{Why: truncate(v.Summary(), maxHoldWhy), gate: s.gate}
 	if c := s.current; c != nil && c.Held.gate == s.gate {
 		h.Why = c.Held.Why
 	}
-	next, err := f.holdOwn(ctx, in, own, h)
+	var next *Verified
+	if remembered {
+		next, err = f.holdOwn(ctx, in, own, h)
+	}
 	if next == nil && err == nil {
-		next, err = f.holdTold(ctx, in, got, h)
+		next, err = f.holdTold(ctx, in, own, got, h)
 	}
 	if err != nil {
 		return fmt.Errorf("what is applied is refused (%s), and what it holds could not be told yet: %w", h.Why, err)
@@ -93,7 +99,7 @@ func (f *follow) worthHolding(own plumbing.Hash, got *source.Result) bool {
 	if c.Held.gate != f.session.gate {
 		return true
 	}
-	if !c.Held.Remembered && !slices.Equal(f.toldHeads(c.Held, got), c.Held.heads) {
+	if !c.Held.Remembered && !slices.Equal(f.toldHeads(c.Held, own, got), c.Held.heads) {
 		return true
 	}
 	return slices.ContainsFunc(c.Wants, func(w apply.Want) bool {
@@ -109,6 +115,9 @@ func (f *follow) takeHeld(ctx context.Context, next *Verified) {
 	}
 	log := logr.FromContextOrDiscard(ctx)
 	if last := s.current; last != nil {
+		if last.Held.Remembered == next.Held.Remembered && last.Revision == next.Revision {
+			next.Wants = keepKnown(last.Wants, next.Wants)
+		}
 		if last.Revision == next.Revision && last.digest() == next.digest() && slices.Equal(last.Frozen(), next.Frozen()) && last.Held.Verified == next.Held.Verified {
 			next.Wants, next.Images = last.Wants, last.Images
 			*last.Held = *next.Held
@@ -127,11 +136,8 @@ func (f *follow) takeHeld(ctx context.Context, next *Verified) {
 const maxFrozenLogged = 20
 
 // holdOwn holds the revision that this replica let pass itself, as other replicas do
-// that run since. It returns nil where nothing is remembered, or it cannot be read.
+// that run since. It returns nil where that cannot be read.
 func (f *follow) holdOwn(ctx context.Context, in Inputs, own plumbing.Hash, h *Holding) (*Verified, error) {
-	if own.IsZero() {
-		return nil, nil
-	}
 	held, err := f.read(ctx, own)
 	if held == nil || err != nil {
 		return nil, err
@@ -151,9 +157,10 @@ func (f *follow) holdOwn(ctx context.Context, in Inputs, own plumbing.Hash, h *H
 	return v, nil
 }
 
-// toldHeads are the revisions that may be in force where nothing is remembered: by the
-// status, and the head. They only add to each other.
-func (f *follow) toldHeads(before *Holding, got *source.Result) []plumbing.Hash {
+// toldHeads are the revisions that may be in force where nothing is remembered, or only
+// as something else than the GitSync names now: by the status, by that, and the head.
+// They only add to each other.
+func (f *follow) toldHeads(before *Holding, own plumbing.Hash, got *source.Result) []plumbing.Hash {
 	var heads []plumbing.Hash
 	add := func(h plumbing.Hash) {
 		if !h.IsZero() && !slices.Contains(heads, h) && len(heads) < maxTold {
@@ -166,6 +173,7 @@ func (f *follow) toldHeads(before *Holding, got *source.Result) []plumbing.Hash 
 		}
 	}
 	add(RevisionHash(f.sync.Status.LastAppliedRevision))
+	add(own)
 	if got != nil {
 		add(got.Head)
 	}
@@ -177,12 +185,12 @@ const maxTold = 8
 
 // holdTold holds what is in force by a status, by the head and by what is labelled. None
 // of them is believed: all only say which objects stay as they are.
-func (f *follow) holdTold(ctx context.Context, in Inputs, got *source.Result, h *Holding) (*Verified, error) {
+func (f *follow) holdTold(ctx context.Context, in Inputs, own plumbing.Hash, got *source.Result, h *Holding) (*Verified, error) {
 	s := f.session
 	if c := s.current; c != nil && !c.Held.Remembered {
 		h.heads = c.Held.heads
 	}
-	h.heads = f.toldHeads(h, got)
+	h.heads = f.toldHeads(h, own, got)
 	told := RevisionHash(f.sync.Status.LastAppliedRevision)
 	v := &Verified{Revision: f.sync.Status.LastAppliedRevision, head: told, Held: h}
 	if told.IsZero() && got != nil {
@@ -227,12 +235,11 @@ func (f *follow) holdTold(ctx context.Context, in Inputs, got *source.Result, h 
 // addWants adds what another revision says. That an object is as one of them says is
 // enough for it not to be frozen.
 func addWants(all, more []apply.Want) []apply.Want {
+	at := positions(all)
 	for _, w := range more {
-		i := slices.IndexFunc(all, func(x apply.Want) bool {
-			return x.Resource.GroupResource() == w.Resource.GroupResource() && x.Namespace == w.Namespace && x.Name == w.Name
-		})
+		i, there := at[nameOf(w)]
 		switch {
-		case i < 0:
+		case !there:
 			all = append(all, w)
 		case all[i].Frozen != "" && w.Frozen == "":
 			all[i] = w
@@ -254,6 +261,65 @@ func anys(texts []string) []any {
 
 // maxFrozenText bounds what the status says of one of them, in bytes.
 const maxFrozenText = 300
+
+// keepKnown returns what another look found, with what the last one knew of objects that
+// are frozen now: what is told of them comes from the state in which they were.
+func keepKnown(last, next []apply.Want) []apply.Want {
+	at := positions(next)
+	for _, w := range last {
+		i, there := at[nameOf(w)]
+		switch {
+		case !there:
+			next = append(next, w)
+		case next[i].Frozen != "" && w.Frozen == "" && w.Desired != nil:
+			w.Ignore = next[i].Ignore
+			next[i] = w
+		}
+	}
+	return next
+}
+
+// A wantName is an object, whatever version it is wanted in.
+type wantName struct {
+	schema.GroupResource
+	namespace, name string
+}
+
+func nameOf(w apply.Want) wantName {
+	return wantName{w.Resource.GroupResource(), w.Namespace, w.Name}
+}
+
+func positions(wants []apply.Want) map[wantName]int {
+	out := make(map[wantName]int, len(wants))
+	for i, w := range wants {
+		out[nameOf(w)] = i
+	}
+	return out
+}
+
+// marker is under what name the mark of a GitSync is kept beside the clone.
+func (f *follow) marker() string { return f.session.owner.String() + " as it was judged" }
+
+// mark says what of a GitSync decides which objects a head declares: a head passed only
+// as what the GitSync named then.
+func (f *follow) mark(head plumbing.Hash) []plumbing.Hash {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", f.sync.Spec.Path, f.sync.Spec.TargetNamespace))
+	return []plumbing.Hash{head, plumbing.Hash(sum[:len(plumbing.ZeroHash)])}
+}
+
+// remember notes how the current revision was judged, which is applied.
+func (f *follow) remember(ctx context.Context) {
+	s := f.session
+	mark := s.current.mark
+	if slices.Equal(s.marked, mark) {
+		return
+	}
+	if err := s.repo.SetEarlier(f.marker(), mark); err != nil {
+		logr.FromContextOrDiscard(ctx).Error(err, "How the applied revision was judged could not be remembered")
+		return
+	}
+	s.marked = mark
+}
 
 // read reads a refused revision from the clone; nil if it cannot be read.
 func (f *follow) read(ctx context.Context, head plumbing.Hash) (*gate.Held, error) {

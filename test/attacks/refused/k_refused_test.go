@@ -29,11 +29,19 @@ func TestAttack_K35_RefusedRevision(t *testing.T) {
 
 	s.unlocked(t, false, func(ctx context.Context) { s.rule(ctx, t, modes("evil", "safe")) })
 	t.Run("Remembered", func(t *testing.T) { s.whole(t, "is in mode safe"); s.says(t, "remembered=true") })
+	t.Run("OtherPath", func(t *testing.T) { s.otherPath(t) })
 	s.unlocked(t, true, func(context.Context) {})
 	t.Run("LostDisk", func(t *testing.T) { s.whole(t, "is in mode safe"); s.says(t, "remembered=false") })
 
 	must(t, s.Server().Stop()) // from now on nobody puts anything right
 	t.Run("Drifted", func(t *testing.T) { s.drifted(t) })
+	t.Run("Suspended", func(t *testing.T) {
+		s.unlocked(t, true, func(ctx context.Context) { s.spec(ctx, t, func(g *v1alpha1.GitSyncSpec) { g.Suspend = true }) })
+		s.holds(t, "is in mode safe")
+		s.refused(t, verdict.ContentMismatch, settings(), mode("evil"))
+		s.reborn(t)
+		s.unlocked(t, true, func(ctx context.Context) { s.spec(ctx, t, func(g *v1alpha1.GitSyncSpec) { g.Suspend = false }) })
+	})
 	t.Run("ForgedQuarantined", func(t *testing.T) { s.quarantined(t) })
 	t.Run("ForgedUnsigned", func(t *testing.T) { s.unsigned(t) })
 	t.Run("ForgedNothing", func(t *testing.T) {
@@ -101,6 +109,19 @@ func (s *site) whole(t *testing.T, why string) {
 	eventually(t, "the settings to be put right", func(ctx context.Context) error { return s.mode(ctx, "safe") })
 }
 
+// otherPath has the GitSync name another directory of the revision, which was never let
+// pass: that the revision was does not count for it.
+func (s *site) otherPath(t *testing.T) {
+	s.unlocked(t, false, func(ctx context.Context) { s.spec(ctx, t, func(g *v1alpha1.GitSyncSpec) { g.Path = "elsewhere" }) })
+	s.holds(t, "is in mode evil", "ConfigMap reef/settings", "Deployment reef/web", "Secret reef/credentials")
+	s.refused(t, verdict.RevisionRefused, settings(), mode("evil"))
+	s.refused(t, verdict.RevisionRefused, web(), evilImage)
+	s.refused(t, verdict.RevisionRefused, secret(), `{"data":{"password":"ZXZpbA=="}}`)
+	s.reborn(t)
+	s.unlocked(t, false, func(ctx context.Context) { s.spec(ctx, t, func(g *v1alpha1.GitSyncSpec) { g.Path = "deploy" }) })
+	s.holds(t, "is in mode safe")
+}
+
 // drifted fails unless what differs from the revision stays as it is, and nothing else
 // is the worse for it.
 func (s *site) drifted(t *testing.T) {
@@ -133,6 +154,8 @@ func (s *site) quarantined(t *testing.T) {
 		"gitgate.dev/name": reef, "gitgate.dev/namespace": lab.SystemNamespace}}, Data: map[string]string{"mode": "evil"}}
 	s.denied(t, verdict.RevisionRefused, "what the quarantined revision adds", s.Client.Create(t.Context(), planted))
 	s.reborn(t)
+	s.unlocked(t, false, func(context.Context) {}) // nor does the replica come to believe itself
+	s.refused(t, verdict.RevisionRefused, settings(), mode("evil"))
 	must(t, s.app.Reset(good))
 }
 

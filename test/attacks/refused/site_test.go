@@ -3,6 +3,7 @@ package refused
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,6 +36,8 @@ const (
 	patience = 2 * time.Minute
 )
 
+var prebuilt = flag.String("gitgate", "", "the gitgate `binary` to attack; empty builds it")
+
 // modes is a rule that knows which modes of settings it does not want.
 func modes(bad ...string) string {
 	return fmt.Sprintf(`package team
@@ -58,10 +61,7 @@ type site struct {
 // newSite has a first release applied, and one replica that let it pass.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a control plane")
-	}
-	binary := os.Getenv("GITGATE_BINARY")
+	binary := *prebuilt
 	if binary == "" {
 		var err error
 		if binary, err = lab.Binary(t.Context(), t.TempDir()); err != nil {
@@ -91,6 +91,8 @@ func newSite(t *testing.T) *site {
 		"deploy/web.yaml":      lab.Deployment("web", image.Pinned(), 2),
 		"deploy/settings.yaml": lab.ConfigMap("settings", "mode", "safe"),
 		"deploy/secret.yaml":   secret,
+
+		"elsewhere/settings.yaml": lab.ConfigMap("settings", "mode", "evil"),
 	})
 	s.start(t, false)
 	eventually(t, "the replica to have its own record", func(ctx context.Context) error {
@@ -282,6 +284,12 @@ func (s *site) rule(ctx context.Context, t *testing.T, text string) {
 	must(t, s.Client.Get(ctx, client.ObjectKey{Name: "modes"}, &set))
 	set.Spec.Source.Inline = map[string]string{"team.rego": text}
 	must(t, s.Client.Update(ctx, &set))
+}
+
+// spec changes the GitSync.
+func (s *site) spec(ctx context.Context, t *testing.T, edit func(*v1alpha1.GitSyncSpec)) {
+	t.Helper()
+	must(t, s.app.Update(ctx, func(g *v1alpha1.GitSync) { edit(&g.Spec) }))
 }
 
 // trust changes whom is trusted.
