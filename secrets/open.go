@@ -11,10 +11,7 @@ import (
 	"time"
 
 	"github.com/getsops/sops/v3"
-	"github.com/getsops/sops/v3/config"
 	"github.com/getsops/sops/v3/keyservice"
-	sopsjson "github.com/getsops/sops/v3/stores/json"
-	sopsyaml "github.com/getsops/sops/v3/stores/yaml"
 )
 
 // dataKeySize is the length of the key that sops makes for each file.
@@ -76,54 +73,23 @@ func Open(ctx context.Context, path string, raw []byte, keys *Keys) (opened *Ope
 	return f.open(ctx, tree, dataKey)
 }
 
-// load reads the tree of sops, without its comments: no MAC covers them, so
-// nothing may depend on them.
+// load reads the tree of sops.
 func (f *file) load(raw []byte) (tree *sops.Tree, err error) {
 	defer func() {
 		if recover() != nil {
 			tree, err = nil, f.unusable()
 		}
 	}()
-	var store sops.EncryptedFileLoader = sopsyaml.NewStore(&config.YAMLStoreConfig{})
-	if f.json {
-		store = sopsjson.NewStore(&config.JSONStoreConfig{})
-	}
-	loaded, loadErr := store.LoadEncryptedFile(raw)
-	if loadErr != nil || len(loaded.Branches) != len(f.docs) {
+	if tree, err = f.tree(raw); err != nil {
 		return nil, f.unusable()
 	}
-	for i, branch := range loaded.Branches {
-		loaded.Branches[i] = withoutComments(branch).(sops.TreeBranch)
-	}
-	return &loaded, nil
+	return tree, nil
 }
 
 func (f *file) unusable() error {
 	e := problem(SecretUndecryptable, f.path, "the SOPS metadata is malformed; restore the file as sops wrote it")
 	e.Line = f.lookup(0, []any{metadataKey})
 	return e
-}
-
-func withoutComments(v any) any {
-	switch v := v.(type) {
-	case sops.TreeBranch:
-		kept := make(sops.TreeBranch, 0, len(v))
-		for _, item := range v {
-			if _, ok := item.Key.(sops.Comment); !ok {
-				kept = append(kept, sops.TreeItem{Key: item.Key, Value: withoutComments(item.Value)})
-			}
-		}
-		return kept
-	case []any:
-		kept := make([]any, 0, len(v))
-		for _, item := range v {
-			if _, ok := item.(sops.Comment); !ok {
-				kept = append(kept, withoutComments(item))
-			}
-		}
-		return kept
-	}
-	return v
 }
 
 // patternFault says what is wrong with a pattern from the metadata; empty means
