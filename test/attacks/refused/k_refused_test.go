@@ -68,6 +68,19 @@ func TestAttack_K35_RefusedRevision(t *testing.T) {
 		s.holds(t, "is in mode safe")
 	})
 
+	t.Run("ImageKeyRemoved", func(t *testing.T) {
+		s.unlocked(t, true, func(ctx context.Context) {
+			s.trust(ctx, t, func(p *v1alpha1.TrustPolicySpec) { p.Images.Rules[0].Authorities[0].Key.Data = s.strange })
+		})
+		s.holds(t, string(verdict.ImageUntrusted), "Deployment reef/tagged") // which digest it ought to run is not known
+		s.refused(t, verdict.UndeclaredField, web(), evilImage)
+		s.refused(t, verdict.RevisionRefused, object(web().GroupVersionKind(), reef, "tagged"), evilImage)
+		s.reborn(t, "tagged")
+		s.unlocked(t, true, func(ctx context.Context) {
+			s.trust(ctx, t, func(p *v1alpha1.TrustPolicySpec) { *p = s.trusted })
+		})
+	})
+
 	_, err := s.Serve(t.Context(), lab.LockArgs()...)
 	must(t, err)
 	t.Run("TakenOver", func(t *testing.T) {
@@ -113,7 +126,7 @@ func (s *site) whole(t *testing.T, why string) {
 // pass: that the revision was does not count for it.
 func (s *site) otherPath(t *testing.T) {
 	s.unlocked(t, false, func(ctx context.Context) { s.spec(ctx, t, func(g *v1alpha1.GitSyncSpec) { g.Path = "elsewhere" }) })
-	s.holds(t, "is in mode evil", "ConfigMap reef/settings", "Deployment reef/web", "Secret reef/credentials")
+	s.holds(t, "is in mode evil", "ConfigMap reef/settings", "Deployment reef/tagged", "Deployment reef/web", "Secret reef/credentials")
 	s.refused(t, verdict.RevisionRefused, settings(), mode("evil"))
 	s.refused(t, verdict.RevisionRefused, web(), evilImage)
 	s.refused(t, verdict.RevisionRefused, secret(), `{"data":{"password":"ZXZpbA=="}}`)

@@ -28,6 +28,7 @@ import (
 	"gitgate.dev/gitgate/test/testkit/cluster"
 	"gitgate.dev/gitgate/test/testkit/gitrepo"
 	"gitgate.dev/gitgate/test/testkit/lab"
+	"gitgate.dev/gitgate/test/testkit/registry"
 )
 
 const (
@@ -55,6 +56,7 @@ type site struct {
 	*lab.Lab
 	app     *lab.App
 	trusted v1alpha1.TrustPolicySpec
+	strange string // a key that signed nothing
 	w       *lab.Webhook
 }
 
@@ -83,12 +85,16 @@ func newSite(t *testing.T) *site {
 	must(t, err)
 	_, err = s.Serve(t.Context(), lab.LockArgs()...)
 	must(t, err)
+	key, err := registry.NewKey(registry.ECDSAP256)
+	must(t, err)
+	s.strange = key.Public
 	image, err := s.SignedImage("acme/web:1")
 	must(t, err)
 	secret, err := s.EncryptedSecret("credentials", "password", "hunter2")
 	must(t, err)
 	s.release(t, map[string]string{
 		"deploy/web.yaml":      lab.Deployment("web", image.Pinned(), 2),
+		"deploy/tagged.yaml":   lab.Deployment("tagged", image.Name, 2),
 		"deploy/settings.yaml": lab.ConfigMap("settings", "mode", "safe"),
 		"deploy/secret.yaml":   secret,
 
@@ -301,11 +307,18 @@ func (s *site) trust(ctx context.Context, t *testing.T, edit func(*v1alpha1.Trus
 	must(t, s.Client.Update(ctx, &p))
 }
 
-// reborn deletes a Pod, and waits until a controller has made another.
-func (s *site) reborn(t *testing.T) {
+// reborn deletes a Pod of each app, and waits until a controller has made another.
+func (s *site) reborn(t *testing.T, apps ...string) {
+	t.Helper()
+	for _, app := range append(apps, "web") {
+		s.rebornOf(t, app)
+	}
+}
+
+func (s *site) rebornOf(t *testing.T, app string) {
 	t.Helper()
 	list := func(ctx context.Context) (names []string, err error) {
-		pods, err := s.Cluster.Client().CoreV1().Pods(reef).List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+		pods, err := s.Cluster.Client().CoreV1().Pods(reef).List(ctx, metav1.ListOptions{LabelSelector: "app=" + app})
 		if err != nil {
 			return nil, err
 		}
