@@ -115,12 +115,12 @@ func (f *follow) takeHeld(ctx context.Context, next *Verified) {
 	}
 	log := logr.FromContextOrDiscard(ctx)
 	if last := s.current; last != nil {
-		if last.Held.Remembered == next.Held.Remembered && last.Revision == next.Revision {
+		if last.Held.Remembered == next.Held.Remembered && (!next.Held.Remembered || last.Revision == next.Revision) {
 			next.Wants = keepKnown(last.Wants, next.Wants)
 		}
-		if last.Revision == next.Revision && last.digest() == next.digest() && slices.Equal(last.Frozen(), next.Frozen()) && last.Held.Verified == next.Held.Verified {
-			next.Wants, next.Images = last.Wants, last.Images
-			*last.Held = *next.Held
+		if last.Held.gate == next.Held.gate && last.Held.Verified == next.Held.Verified && last.Revision == next.Revision &&
+			last.digest() == next.digest() && slices.Equal(last.Frozen(), next.Frozen()) {
+			*last.Held = *next.Held // nothing that the lock goes by
 			return
 		}
 	}
