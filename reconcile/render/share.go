@@ -1,6 +1,7 @@
 package render
 
 import (
+	"fmt"
 	"hash/maphash"
 	"math/bits"
 	"reflect"
@@ -96,6 +97,36 @@ func (s *sharer) readMapping(n *yamlv3.Node, share bool) bool {
 	return true
 }
 
+// decoded does the same for a value that was taken from elsewhere.
+func (s *sharer) decoded(v any) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own(s.again(v, false).value)
+}
+
+func (s *sharer) again(v any, share bool) (item sharedItem) {
+	first := len(s.items)
+	switch v := v.(type) {
+	case map[string]any:
+		for key, e := range v {
+			item := s.again(e, share || key != "metadata")
+			s.items = append(s.items, sharedItem{key: key, value: item.value, hash: mix(maphash.String(s.seed, key), item.hash)})
+		}
+		item, _ = s.mapping(s.items[first:], share) // no key is there twice
+	case []any:
+		for _, e := range v {
+			s.items = append(s.items, s.again(e, true))
+		}
+		item = s.list(s.items[first:])
+	case string:
+		item = sharedItem{value: v, hash: maphash.String(s.seed, v)}
+	default:
+		item = sharedItem{value: v, hash: maphash.String(s.seed, fmt.Sprint(v))}
+	}
+	s.items = s.items[:first]
+	return item
+}
+
 // mix makes one hash of two, in this order.
 func mix(a, b uint64) uint64 {
 	const odd = 0x9e3779b97f4a7c15 // as in Fibonacci hashing
@@ -126,7 +157,7 @@ func (s *sharer) list(items []sharedItem) sharedItem {
 func (s *sharer) mapping(items []sharedItem, share bool) (sharedItem, bool) {
 	hash := uint64(2)
 	for i := range items {
-		hash = mix(hash, items[i].hash)
+		hash += items[i].hash // in whatever order
 	}
 	known, taken := s.values[hash]
 	if m, ok := known.(map[string]any); ok && share && sameMapping(m, items) {

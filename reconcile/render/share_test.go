@@ -37,6 +37,7 @@ func TestShare(t *testing.T) {
 		want, same bool
 	}{
 		"Mapping":   {"Pod templates repeat.", "k: {x: {z: [1, a]}}\n", "other: 1\nk: {x: {z: [1, a]}}\n", "k", true, true},
+		"AnyOrder":  {"A mapping has none.", "k: {x: 1, z: 2}\n", "k: {z: 2, x: 1}\n", "k", true, true},
 		"Layout":    {"How it is written does not matter.", "k: {x: '1'}\n", "k:\n  x: \"1\" # one\n", "k", true, true},
 		"List":      {"Lists repeat as well.", "k: [a, {b: c}]\n", "k:\n- a\n- b: c\n", "k", true, true},
 		"Empty":     {"What is empty is equal.", "k: {}\n", "k: {}\n", "k", true, true},
@@ -64,6 +65,19 @@ func TestShare(t *testing.T) {
 				t.Errorf("%s\nread after something else (-alone +after):\n%s", tc.reason, diff)
 			}
 		})
+	}
+	for _, text := range []string{"a: {b: [1, '1', null, 1.5, true, {c: []}]}\nmetadata: {name: x}\n", "k: {x: {z: [1, a]}}\n"} {
+		s := newSharer()
+		plain := shareAll(t, newSharer(), text)[0]
+		first, second := s.decoded(plain).(map[string]any), s.decoded(plain).(map[string]any)
+		if diff := cmp.Diff(plain, first); diff != "" {
+			t.Errorf("%s is another value after it was shared (-before +after):\n%s", text, diff)
+		}
+		for key := range first {
+			if one := address(first[key]) == address(second[key]); one == (key == "metadata") {
+				t.Errorf("%s of two decoded values are one: %t", key, one)
+			}
+		}
 	}
 	got := shareAll(t, newSharer(), "metadata: {name: a, labels: {app: x}}\n", "metadata: {name: b, labels: {app: x}}\n")
 	labels := func(o map[string]any) any { return o["metadata"].(map[string]any)["labels"] }

@@ -28,8 +28,8 @@ type document struct {
 // sigs.k8s.io/yaml, and with it kubectl, builds on; structure and lines are those
 // of yaml.v3, whose nodes show what a decoded value no longer does: duplicate
 // keys, tags, aliases. Where the two disagree on how many documents there are the
-// file is refused. A file about which they cannot disagree is read by one of them, and
-// shares values with what s has read before.
+// file is refused. A file about which they cannot disagree is read by one of them. Values
+// are shared with what s has read before.
 func readDocuments(raw []byte, l Limits, s *sharer) (docs []document, problems []problem) {
 	// The YAML libraries turn their own failures into errors, but a panic that
 	// slips through them must cost this file only.
@@ -61,7 +61,7 @@ func readDocuments(raw []byte, l Limits, s *sharer) (docs []document, problems [
 			return docs, nil
 		}
 	}
-	return decodeDocuments(raw, nodes)
+	return decodeDocuments(raw, nodes, s)
 }
 
 // structure reads every document into nodes. It is simple where readers cannot but
@@ -75,7 +75,7 @@ func structure(raw []byte) (nodes []*yamlv3.Node, simple bool, p *problem) {
 }
 
 // decodeDocuments takes the values of documents from the second reader.
-func decodeDocuments(raw []byte, nodes []*yamlv3.Node) (docs []document, problems []problem) {
+func decodeDocuments(raw []byte, nodes []*yamlv3.Node, s *sharer) (docs []document, problems []problem) {
 	values, err := readValues(raw)
 	if err != nil {
 		return nil, []problem{syntaxProblem(err)}
@@ -93,7 +93,7 @@ func decodeDocuments(raw []byte, nodes []*yamlv3.Node) (docs []document, problem
 		if v == nil {
 			continue
 		}
-		docs = append(docs, document{index: i, node: n, value: v})
+		docs = append(docs, document{index: i, node: n, value: s.decoded(v)})
 	}
 	return docs, problems
 }
