@@ -184,6 +184,7 @@ func (o *checkOptions) judge(ctx context.Context, stderr io.Writer) (*checked, e
 	schemas = slices.Concat(schemas, given)
 	c := &checker{
 		options: o, repo: repo, config: config, schemas: schemas, given: given, progress: progressTo(stderr), outlines: outlineStore(o.cacheDir),
+		only: len(syncs) == 1,
 		gates: &gates{
 			renders: render.NewCache(renderCacheBytes), system: o.namespace, loopbackHTTP: o.loopbackHTTP,
 			imageCache: imageCacheDir(o.cacheDir), lastGood: map[string]goodSet{}, trace: o.trace,
@@ -220,6 +221,7 @@ type checker struct {
 	progress progress
 	outlines outline.Store
 	rules    *checkRules
+	only     bool // there is one GitSync
 }
 
 // check judges the repository for one GitSync.
@@ -231,6 +233,9 @@ func (c *checker) check(ctx context.Context, sync *v1alpha1.GitSync, out *checke
 	}
 	former := out.close
 	out.close = func() { former(); r.close() }
+	if r.former == nil && c.only {
+		c.gates.renders = nil // nothing is rendered twice
+	}
 	c.rules.of(r.base, r.head)
 	in, err := reconcile.Resolve(ctx, c.config, c.gates.system, sync, c.rules)
 	if err != nil {

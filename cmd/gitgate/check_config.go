@@ -61,19 +61,25 @@ var clusterScoped = []string{"TrustPolicy", "PolicySet"}
 // an error of one line each.
 func readConfiguration(ctx context.Context, repo *gitRepository, args []string) (*configuration, error) {
 	c := &configuration{objects: map[configKey]configured{}}
+	var manifests []manifest
 	var bad []error
 	for _, arg := range args {
-		manifests, problems, err := readConfig(ctx, repo, arg)
+		read, problems, err := readConfig(ctx, repo, arg)
 		if err != nil {
 			return nil, fmt.Errorf("-c %s: %w", arg, err)
 		}
 		for _, p := range problems {
 			bad = append(bad, fmt.Errorf("-c %s: %s: %s", arg, p.Where(), p.Message))
 		}
-		for _, m := range manifests {
-			if err := c.add(ctx, m); err != nil {
-				bad = append(bad, fmt.Errorf("%s:%d: %w", m.file, m.line, err))
-			}
+		manifests = append(manifests, read...)
+	}
+	misfit, err := misfits(ctx, manifests)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range manifests {
+		if err := c.add(m, misfit[i]); err != nil {
+			bad = append(bad, fmt.Errorf("%s:%d: %w", m.file, m.line, err))
 		}
 	}
 	return c, errors.Join(bad...)
@@ -134,8 +140,8 @@ func renderConfig(ctx context.Context, files fs.FS, dir, prefix string) ([]manif
 }
 
 // add takes an object of configKinds. Fields that are not known may be conditions
-// that would not be enforced, so they are errors.
-func (c *configuration) add(ctx context.Context, m manifest) error {
+// that would not be enforced, so they are errors; misfit is what its schema says.
+func (c *configuration) add(m manifest, misfit error) error {
 	var kind metav1.TypeMeta
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(m.json, &kind); err != nil {
 		return err
@@ -156,10 +162,8 @@ func (c *configuration) add(ctx context.Context, m manifest) error {
 		}
 		return fmt.Errorf("%s %s: %s", gvk.Kind, o.GetName(), strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	if gvk.Group == v1alpha1.GroupVersion.Group {
-		if err := fits(ctx, m.json); err != nil {
-			return fmt.Errorf("%s %s: %s", gvk.Kind, o.GetName(), strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
+	if misfit != nil {
+		return fmt.Errorf("%s %s: %s", gvk.Kind, o.GetName(), strings.ReplaceAll(misfit.Error(), "\n", "; "))
 	}
 	if slices.Contains(clusterScoped, gvk.Kind) {
 		o.SetNamespace("")

@@ -7,16 +7,21 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"gitgate.dev/gitgate/deploy"
 	"gitgate.dev/gitgate/policy/gate"
 	offline "gitgate.dev/gitgate/policy/schema"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 	"gitgate.dev/gitgate/secrets"
 )
 
@@ -26,34 +31,63 @@ var ownDefinitions = sync.OnceValues(func() (out []map[string]any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, file := range files {
-		raw, err := deploy.CRDs.ReadFile(file)
+	out = make([]map[string]any, len(files))
+	faults := make([]error, len(files))
+	sideBySide(len(files), func(i int) {
+		raw, err := deploy.CRDs.ReadFile(files[i])
+		if err == nil {
+			err = yaml.Unmarshal(raw, &out[i])
+		}
 		if err != nil {
-			return nil, err
+			faults[i] = fmt.Errorf("%s: %w", files[i], err)
 		}
-		var crd map[string]any
-		if err := yaml.Unmarshal(raw, &crd); err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
-		out = append(out, crd)
-	}
-	return out, nil
+	})
+	return out, errors.Join(faults...)
 })
+
+// sideBySide calls f with 0 to n-1 on all processors and returns when it has ended.
+func sideBySide(n int, f func(i int)) {
+	var workers sync.WaitGroup
+	var next atomic.Int64
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	workers.Wait()
+}
 
 // ownSchemas know the kinds of Kubernetes and our own, as files of configuration
-// are held to them.
-var ownSchemas = sync.OnceValues(func() (*offline.Validator, error) {
+// are held to them. Their rules take three megabytes when they are compiled: let go of
+// them when all is read.
+func ownSchemas() (*offline.Validator, error) {
 	definitions, err := ownDefinitions()
 	return newSchemaStage(definitions).validator, err
-})
+}
 
-// fits holds an object of the configuration to its schema: what a cluster would
-// have refused judges nothing here either.
-func fits(ctx context.Context, raw []byte) error {
+// misfits holds objects of the configuration to their schemas: what a cluster would
+// have refused judges nothing here either. Most of the time goes into compiling the
+// rules of each kind, which is done side by side.
+func misfits(ctx context.Context, manifests []manifest) ([]error, error) {
 	schemas, err := ownSchemas()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	out := make([]error, len(manifests))
+	sideBySide(len(manifests), func(i int) {
+		var kind metav1.TypeMeta
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(manifests[i].json, &kind); err != nil {
+			out[i] = err
+		} else if gvk := kind.GroupVersionKind(); gvk.Group == v1alpha1.GroupVersion.Group && configKinds[gvk] != nil {
+			out[i] = fits(ctx, schemas, manifests[i].json)
+		}
+	})
+	return out, nil
+}
+
+func fits(ctx context.Context, schemas *offline.Validator, raw []byte) error {
 	var object map[string]any
 	if err := utiljson.Unmarshal(raw, &object); err != nil {
 		return err

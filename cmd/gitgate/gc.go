@@ -11,7 +11,7 @@ import (
 // that it is in has ended. Short ones end before it pays to look for what they do not.
 const (
 	// commandHeap is what the heap may grow to before garbage is collected.
-	commandHeap = 56 << 20
+	commandHeap = 44 << 20
 	// commandGCPercent is how much more than what is in use may be claimed beyond that.
 	commandGCPercent = 60
 	// smallestHeap is what Go collects at in the beginning with a percentage of 100.

@@ -38,14 +38,14 @@ func TestCollectSeldom(t *testing.T) {
 
 func TestGCPercentFor(t *testing.T) {
 	for live, want := range map[uint64]int{
-		0:               100*commandHeap/smallestHeap - 100,
-		8 << 20:         600,
-		28 << 20:        100,
-		40 << 20:        commandGCPercent,
-		commandHeap:     commandGCPercent,
-		1 << 30:         commandGCPercent,
-		1 << 45:         commandGCPercent,
-		commandHeap - 1: commandGCPercent,
+		0:                   100*commandHeap/smallestHeap - 100,
+		commandHeap / 4:     300,
+		commandHeap / 2:     100,
+		commandHeap / 4 * 3: commandGCPercent,
+		commandHeap:         commandGCPercent,
+		1 << 30:             commandGCPercent,
+		1 << 45:             commandGCPercent,
+		commandHeap - 1:     commandGCPercent,
 	} {
 		if got := gcPercentFor(live); got != want {
 			t.Errorf("%d percent with %d bytes in use, want %d", got, live, want)

@@ -79,7 +79,11 @@ func (p *kyvernoPage) ours(text string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := fits(p.t.Context(), json); err != nil {
+	schemas, err := ownSchemas()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := fits(p.t.Context(), schemas, json); err != nil {
 		p.t.Errorf("%v\n%s", err, text)
 	}
 	if u := p.object(text); gate.IsException(u) {
