@@ -63,7 +63,7 @@ func (r *run) evaluateSet(s *set, p *plan, items [][2]*ast.Term) {
 			c.repeat(e, answers[i].said)
 			continue
 		}
-		if e.context&r.unknown != 0 {
+		if e.unknown(s, r.unknown) != 0 {
 			c.watch(e, p.single[i], watched)
 			continue
 		}
@@ -97,7 +97,7 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 	answers = make([]answer, len(p.entries))
 	for i, e := range p.entries {
 		a := &answers[i]
-		if a.keep = e.reads != nil && e.context&r.unknown == 0 && e.luck.try(); a.keep {
+		if a.keep = e.reads != nil && e.unknown(s, r.unknown) == 0 && e.luck.try(); a.keep {
 			a.key, r.buf = keyOf(r.buf, s.id, e.index, e.reads, items)
 			if a.said, a.known = r.engine.memo.get(a.key); a.known {
 				e.luck.hit()
@@ -113,9 +113,10 @@ func (r *run) recall(s *set, p *plan, items [][2]*ast.Term) (answers []answer, u
 // watch asks an entry that may read what is not known. What it says without coming
 // to that counts.
 func (c *collector) watch(e *entry, whole ast.Body, ask func(ast.Body, Part) (*ast.Term, Part, error)) {
-	bodies := e.bodies
+	needs := e.needs()
+	bodies := needs.bodies
 	if bodies == nil {
-		bodies = []ruleBody{{e.context, whole}}
+		bodies = []ruleBody{{needs.parts, whole}}
 	}
 	var missing Part
 	for _, b := range bodies {

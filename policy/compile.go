@@ -9,6 +9,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -37,7 +38,8 @@ type set struct {
 	operations      []string
 	deletionsNamed  bool
 	judgesDeletions bool
-	combine         bool // it judges all objects together
+	combine         bool                 // it judges all objects together
+	interned        map[string]*ast.Term // short strings that its rules hold
 }
 
 // compileSet adds to bad what is wrong, and then returns nil. In most formats it
@@ -60,68 +62,94 @@ func compileSet(s Set, opts Options, bad *problems) []*set {
 		}
 		return compileGatekeeper(s, m, opts, bad)
 	}
-	modules := parseModules(s, opts, bad)
+	modules, words := parseModules(s, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
 	out := &set{name: s.Name, id: s.Name, format: cmp.Or(s.Format, FormatGitgate), match: m,
 		enforcement: cmp.Or(s.Enforcement, Deny), parameters: ast.NewTerm(parameters), version: s.RegoVersion, combine: s.Combine}
-	out.compile(modules, s.Data, opts, bad)
+	out.compile(modules, words, s.Data, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
 	return []*set{out}
 }
 
-// compile compiles parsed modules, or adds to bad.
-func (s *set) compile(modules map[string]*ast.Module, data map[string]any, opts Options, bad *problems) {
-	before := len(bad.list) + bad.more
-	s.compiler = ast.NewCompiler().
-		WithCapabilities(capabilities()).
+// compile compiles parsed modules that hold these words, or adds to bad. Once OPA has
+// rewritten the rules, they are looked at while it goes on to check and index them.
+func (s *set) compile(modules map[string]*ast.Module, words words, data map[string]any, opts Options, bad *problems) {
+	var found problems
+	var finish func() error
+	var wait func() (panicked any)
+	s.compiler = newCompiler(words, func(c *ast.Compiler) {
+		wait = begin(func() { finish = s.look(c, opts, &found) })
+	}).
 		WithStrict(s.format == FormatGitgate). // what was written for others is taken as it is
 		WithDefaultRegoVersion(regoVersion(s.version)).
 		WithPathConflictsCheck(dataConflicts(data)).
 		WithSchemas(schemas(s.format)).
 		SetErrorLimit(maxProblems)
 	s.compiler.Compile(modules)
-	if s.compiler.Failed() {
+	var panicked any
+	if wait != nil {
+		panicked = wait()
+	}
+	if s.compiler.Failed() { // of which whatever was found follows
 		bad.addRego(s.name, s.compiler.Errors)
 		return
 	}
-	rules := rulesOf(s.compiler)
-	var all *readPaths
-	sideBySide([]func(){
-		func() { s.check(rules, opts, bad) },
-		func() { all = collectReads(rules) },
-	}, func(do func()) struct{} { do(); return struct{}{} })
-	if len(bad.list)+bad.more > before {
+	if panicked != nil {
+		panic(panicked)
+	}
+	if bad.addAll(&found); finish == nil {
 		return
 	}
 	s.store = inmem.NewFromObjectWithOpts(orEmpty(data), inmem.OptRoundTripOnWrite(true), inmem.OptReturnASTValuesOnRead(true))
-	if err := s.findReads(rules, all, opts); err != nil {
+	if err := finish(); err != nil {
 		bad.addRego(s.name, err)
 	}
+}
+
+// look takes from rewritten rules what evaluating them needs, and what is wrong with
+// them. It returns what needs the compiler to be ready, or nil where anything is wrong.
+func (s *set) look(c *ast.Compiler, opts Options, bad *problems) (finish func() error) {
+	rules := rulesOf(c)
+	depends := sync.OnceValue(func() *dependencies { return newDependencies(groupRules(rules), rules) })
+	var all *readPaths
+	sideBySide([]func(){
+		func() { s.check(c, rules, opts, bad) },
+		func() { all = collectReads(rules) },
+	}, func(do func()) struct{} { do(); return struct{}{} })
+	if len(bad.list)+bad.more > 0 {
+		return nil
+	}
+	s.findReads(rules, all, depends, opts)
+	s.findNeeds(all, rules, depends)
 	s.buildPlans()
+	return func() error {
+		if s.format == FormatConftest {
+			return s.findExceptions(depends().groups)
+		}
+		return nil
+	}
 }
 
 // check looks for what compiles and is wrong, and finds the rules that speak.
-func (s *set) check(rules []*ast.Rule, opts Options, bad *problems) {
-	checkPatterns(s.name, s.compiler, bad)
+func (s *set) check(c *ast.Compiler, rules []*ast.Rule, opts Options, bad *problems) {
+	s.interned = s.checkTerms(c, bad)
 	switch s.format {
 	case FormatGatekeeper:
-		s.entries = templateEntries(s.name, s.compiler, bad)
+		s.entries = templateEntries(s.name, c, bad)
 	case FormatConftest:
-		s.entries = findEntries(s.name, s.compiler, bad)
+		s.entries = findEntries(s.name, c, bad)
 	default:
 		checkFields(s.name, rules, opts.Fields, bad)
-		s.entries = findEntries(s.name, s.compiler, bad)
+		s.entries = findEntries(s.name, c, bad)
 	}
 }
 
 // findReads finds out which part of all that the set reads each of its entries does.
-func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
-	groups := groupRules(rules)
-	depends := newDependencies(groups, rules)
+func (s *set) findReads(rules []*ast.Rule, all *readPaths, depends func() *dependencies, opts Options) {
 	if s.reads = all; opts.ReadWholeInput {
 		s.reads = &readPaths{all: true}
 	}
@@ -131,18 +159,18 @@ func (s *set) findReads(rules []*ast.Rule, all *readPaths, opts Options) error {
 	}
 	for i, e := range s.entries {
 		e.index = i
-		if g := groups[e.ref.String()]; g != nil && len(s.entries) <= maxRememberedEntries && !opts.ReadWholeInput && !s.combine {
-			if reads := collectReads(depends.reachable(g)); reads.memorable() {
+	}
+	if len(s.entries) > maxRememberedEntries || opts.ReadWholeInput || s.combine {
+		return
+	}
+	sideBySide(s.entries, func(e *entry) struct{} {
+		if g := depends().groups[e.ref.String()]; g != nil {
+			if reads := collectReads(depends().reachable(g)); reads.memorable() {
 				e.reads = reads
 			}
 		}
-	}
-	if s.format == FormatConftest {
-		if err := s.findExceptions(groups); err != nil {
-			return err
-		}
-	}
-	return s.findContext(all, rules, depends)
+		return struct{}{}
+	})
 }
 
 // maxRememberedEntries bounds the entries of a set whose answers are kept: each
@@ -193,27 +221,35 @@ func checkSet(s Set, opts Options, bad *problems) {
 	}
 }
 
-func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
-	parsed, move := map[string]*ast.Module{}, moverOf(s)
+func parseModules(s Set, opts Options, bad *problems) (map[string]*ast.Module, words) {
+	parsed, move, all := map[string]*ast.Module{}, moverOf(s), words{}
 	if len(s.Modules) > opts.MaxModules {
-		return parsed
+		return parsed, all
 	}
 	files := slices.DeleteFunc(slices.Sorted(maps.Keys(s.Modules)), func(file string) bool { return strings.HasSuffix(file, "_test.rego") })
-	results := sideBySide(files, func(file string) parsing {
-		if msg := checkSource(s.Modules[file], opts); msg != "" {
-			return parsing{wrong: msg}
+	results := sideBySide(files, func(file string) *parsing {
+		p := &parsing{}
+		if p.wrong = checkSource(s.Modules[file], opts); p.wrong != "" {
+			return p
 		}
-		mod, err := parseModule(file, s.Modules[file], regoVersion(s.RegoVersion))
-		return parsing{mod: mod, err: err}
+		if p.mod, p.err = parseModule(file, s.Modules[file], regoVersion(s.RegoVersion)); p.err != nil {
+			return p
+		}
+		if s.Format == FormatConftest { // the others are compiled strictly
+			checkShadows(s.Name, p.mod, &p.bad)
+		}
+		move.module(p.mod)
+		p.words = wordsOf(s.Modules[file])
+		return p
 	})
 	for i, file := range files {
-		mod, err := results[i].mod, results[i].err
-		if msg := results[i].wrong; msg != "" {
-			bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1, Message: msg})
+		p := results[i]
+		if p.wrong != "" {
+			bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1, Message: p.wrong})
 			continue
 		}
-		if err != nil {
-			bad.addRego(s.Name, err)
+		if p.err != nil {
+			bad.addRego(s.Name, p.err)
 			if s.RegoVersion != RegoV0 {
 				if _, err := parseModule(file, s.Modules[file], ast.RegoV0); err == nil {
 					bad.add(Problem{Set: s.Name, File: file, Line: 1, Column: 1,
@@ -222,18 +258,17 @@ func parseModules(s Set, opts Options, bad *problems) map[string]*ast.Module {
 			}
 			continue
 		}
-		if s.Format == FormatConftest { // the others are compiled strictly
-			checkShadows(s.Name, mod, bad)
-		}
-		move.module(mod)
-		parsed[file] = mod
+		bad.addAll(&p.bad)
+		parsed[file], all = p.mod, all.and(p.words)
 	}
-	return parsed
+	return parsed, all
 }
 
 // A parsing is what became of a module.
 type parsing struct {
 	mod   *ast.Module
+	words words
+	bad   problems
 	err   error
 	wrong string // why it was not parsed
 }
@@ -309,46 +344,63 @@ func dataConflicts(data map[string]any) func([]string) (bool, error) {
 	}
 }
 
+// What the names of the built-ins in patternArg begin with.
+var regexModule, regexOld = ast.VarTerm("regex"), ast.VarTerm("re_match")
+
 // patternArg says which operand of a built-in is a regular expression.
 var patternArg = map[string]int{
 	"regex.match": 0, "re_match": 0, "regex.split": 0, "regex.find_n": 0,
 	"regex.find_all_string_submatch_n": 0, "regex.replace": 1,
 }
 
-// checkPatterns compiles every regular expression that is a constant: one that
-// does not compile would fail on every object (CVE-2026-65834 of a peer).
-func checkPatterns(set string, c *ast.Compiler, bad *problems) {
-	check := func(terms []*ast.Term) {
-		i, ok := patternArg[terms[0].Value.String()]
-		if !ok || i+1 >= len(terms) {
-			return
-		}
-		p, ok := terms[i+1].Value.(ast.String)
-		if !ok {
-			return
-		}
-		if _, err := regexp.Compile(string(p)); err != nil {
-			var reason string
-			if se, ok := err.(*syntax.Error); ok {
-				reason = se.Code.String() + ": " + se.Expr
-			}
-			bad.addAt(set, terms[i+1].Loc(), fmt.Sprintf("regular expression %q does not compile: %s", string(p), reason))
-		}
-	}
+// checkTerms compiles every regular expression that is a constant: one that does not
+// compile would fail on every object (CVE-2026-65834 of a peer). It returns the short
+// strings that rules hold, of which objects hold many.
+func (s *set) checkTerms(c *ast.Compiler, bad *problems) map[string]*ast.Term {
+	strs := map[string]*ast.Term{}
 	for _, mod := range c.Modules {
 		ast.WalkNodes(mod, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.Expr:
 				if n.IsCall() {
-					check(n.Terms.([]*ast.Term))
+					checkPattern(s.name, n.Terms.([]*ast.Term), bad)
 				}
 			case *ast.Term:
-				if call, ok := n.Value.(ast.Call); ok {
-					check(call)
+				switch v := n.Value.(type) {
+				case ast.Call:
+					checkPattern(s.name, v, bad)
+				case ast.String:
+					if len(v) <= maxInterned && strs[string(v)] == nil {
+						strs[string(v)] = ast.StringTerm(string(v))
+					}
 				}
 			}
 			return false
 		})
+	}
+	return strs
+}
+
+// checkPattern looks at the regular expression of a call.
+func checkPattern(set string, terms []*ast.Term, bad *problems) {
+	name, ok := terms[0].Value.(ast.Ref)
+	if !ok || !name[0].Equal(regexModule) && !name[0].Equal(regexOld) {
+		return
+	}
+	i, ok := patternArg[name.String()]
+	if !ok || i+1 >= len(terms) {
+		return
+	}
+	p, ok := terms[i+1].Value.(ast.String)
+	if !ok {
+		return
+	}
+	if _, err := regexp.Compile(string(p)); err != nil {
+		var reason string
+		if se, ok := err.(*syntax.Error); ok {
+			reason = se.Code.String() + ": " + se.Expr
+		}
+		bad.addAt(set, terms[i+1].Loc(), fmt.Sprintf("regular expression %q does not compile: %s", string(p), reason))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -163,6 +164,22 @@ type ruleBody struct {
 	query   ast.Body
 }
 
+// A needs is what an entry may read without asking whether it is known. Where several
+// rules make the entry, and not all read the same parts, each can be asked on its own:
+// one that cannot be decided does not silence the others.
+type needs struct {
+	parts  Part
+	bodies []ruleBody
+}
+
+// unknown is what an entry of a set may read of what is not known.
+func (e *entry) unknown(s *set, unknown Part) Part {
+	if s.context&unknown == 0 {
+		return 0
+	}
+	return e.needs().parts & unknown
+}
+
 // Bounds of the analysis of who reads which part. Beyond them a rule counts as
 // reading all that its set reads.
 const (
@@ -170,56 +187,59 @@ const (
 	maxBodies         = 64
 )
 
-// findContext finds out which parts each entry may read. Where several rules make
-// one entry and not all read the same parts, each can be asked on its own: one that
-// cannot be decided does not silence the others.
-func (s *set) findContext(all *readPaths, rules []*ast.Rule, depends *dependencies) error {
+// findNeeds has each entry find out which parts it may read when that is asked first:
+// mostly it is asked of few, or of none.
+func (s *set) findNeeds(all *readPaths, rules []*ast.Rule, depends func() *dependencies) {
 	s.context = all.touched(s.format)
-	if s.context == 0 {
-		return nil
-	}
-	mentions := make(map[*ast.Rule]bool, len(rules))
-	for i, some := range sideBySide(rules, s.mention) {
-		mentions[rules[i]] = some
-	}
-	contexts := sideBySide(s.entries, func(e *entry) Part { return s.contextOf(e, depends, mentions) })
-	for i, e := range s.entries {
-		g := depends.groups[e.ref.String()]
-		if e.context = contexts[i]; e.context == 0 || g == nil || len(s.entries) > maxContextEntries {
-			continue
+	mentions := sync.OnceValue(func() map[*ast.Rule]bool {
+		out := make(map[*ast.Rule]bool, len(rules))
+		for i, some := range sideBySide(rules, s.mention) {
+			out[rules[i]] = some
 		}
-		if g.shape != elements || len(g.rules) == 1 || len(g.rules) > maxBodies {
-			continue
-		}
-		for _, rule := range g.rules {
-			one := &group{path: g.path, rules: []*ast.Rule{rule}, shape: g.shape}
-			query, err := s.bodyQuery(rule)
-			if err != nil {
-				return err
+		return out
+	})
+	var compiling sync.Mutex // one query of the set at a time
+	for _, e := range s.entries {
+		e.needs = sync.OnceValue(func() needs {
+			if len(s.entries) > maxContextEntries {
+				return needs{parts: s.context}
 			}
-			e.bodies = append(e.bodies, ruleBody{collectReads(depends.reachable(one)).partsOf(s.format), query})
-		}
+			return s.needsOf(e, depends(), mentions(), &compiling)
+		})
 	}
-	return nil
+}
+
+// needsOf finds out which parts an entry may read; mentions are the rules that name
+// some.
+func (s *set) needsOf(e *entry, depends *dependencies, mentions map[*ast.Rule]bool, compiling *sync.Mutex) needs {
+	g := depends.groups[e.ref.String()]
+	if g == nil {
+		return needs{parts: s.context}
+	}
+	rules := depends.reachable(g)
+	if !slices.ContainsFunc(rules, func(rule *ast.Rule) bool { return mentions[rule] }) {
+		return needs{} // which is quicker to see, and never too little
+	}
+	c := needs{parts: collectReads(rules).partsOf(s.format)}
+	if c.parts == 0 || g.shape != elements || len(g.rules) == 1 || len(g.rules) > maxBodies {
+		return c
+	}
+	for _, rule := range g.rules {
+		compiling.Lock()
+		query, err := s.bodyQuery(rule)
+		compiling.Unlock()
+		if err != nil { // a rule compiles, so that its body does; together they can always be asked
+			return needs{parts: c.parts}
+		}
+		one := &group{path: g.path, rules: []*ast.Rule{rule}, shape: g.shape}
+		c.bodies = append(c.bodies, ruleBody{collectReads(depends.reachable(one)).partsOf(s.format), query})
+	}
+	return c
 }
 
 // mention reports whether a rule names a part of the input beside the object.
 func (s *set) mention(rule *ast.Rule) bool {
 	return mentionedReads([]*ast.Rule{rule}).touched(s.format) != 0
-}
-
-// contextOf finds out which parts an entry may read; mentions are the rules that name
-// some.
-func (s *set) contextOf(e *entry, depends *dependencies, mentions map[*ast.Rule]bool) Part {
-	g := depends.groups[e.ref.String()]
-	if g == nil || len(s.entries) > maxContextEntries {
-		return s.context
-	}
-	rules := depends.reachable(g)
-	if !slices.ContainsFunc(rules, func(rule *ast.Rule) bool { return mentions[rule] }) {
-		return 0 // which is quicker to see, and never too little
-	}
-	return collectReads(rules).partsOf(s.format)
 }
 
 // bodyQuery binds r0 to the results of one rule of a set.

@@ -150,7 +150,7 @@ var literals = []struct {
 }{{"true", ast.InternedTerm(true)}, {"false", ast.InternedTerm(false)}, {"null", ast.InternedNullTerm}}
 
 func (d *decoder) strTerm(s string) *ast.Term {
-	if len(s) <= 32 {
+	if len(s) <= maxInterned {
 		if t, ok := d.intern[s]; ok {
 			return t
 		}

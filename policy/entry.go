@@ -29,10 +29,8 @@ type entry struct {
 	// its answers are not kept.
 	reads *readPaths
 	luck  luck
-	// context is what the rule may read without asking whether it is known, and bodies
-	// the rules that make it, if they can be asked one by one.
-	context Part
-	bodies  []ruleBody
+	// needs finds out what the rule may read that is not always known.
+	needs func() needs
 	// exception asks whether an exception of conftest holds; nil where there is none.
 	exception ast.Body
 	// partial says that the rule may be undefined where nothing is wrong: a list of

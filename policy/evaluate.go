@@ -27,6 +27,9 @@ const maxStuck = 4
 // minTurns lets an object pass by another one that takes long.
 const minTurns = 2
 
+// maxInterned bounds the strings of rules that are kept to be shared, in bytes.
+const maxInterned = 32
+
 // maxReadsCache bounds the cached unions of what sets read.
 const maxReadsCache = 1024
 
@@ -62,14 +65,7 @@ func newEngine(sets []*set, opts Options) *Engine {
 		e.intern[word] = ast.StringTerm(word)
 	}
 	for _, s := range sets {
-		for _, mod := range s.compiler.Modules {
-			ast.WalkTerms(mod, func(t *ast.Term) bool {
-				if str, ok := t.Value.(ast.String); ok && len(str) <= 32 {
-					e.intern[string(str)] = ast.StringTerm(string(str))
-				}
-				return false
-			})
-		}
+		maps.Copy(e.intern, s.interned)
 	}
 	return e
 }

@@ -117,12 +117,12 @@ func weaker(a, b Enforcement) Enforcement {
 // compile compiles the Rego of a template; it returns nil after adding to bad.
 func (t *template) compile(s Set, opts Options, bad *problems) *set {
 	before := len(bad.list) + bad.more
-	modules := t.parse(s, opts, bad)
+	modules, words := t.parse(s, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
 	out := &set{name: s.Name, format: FormatGatekeeper, operations: t.operations, deletionsNamed: t.deletionsNamed}
-	out.compile(modules, nil, opts, bad)
+	out.compile(modules, words, nil, opts, bad)
 	if len(bad.list)+bad.more > before {
 		return nil
 	}
@@ -130,12 +130,12 @@ func (t *template) compile(s Set, opts Options, bad *problems) *set {
 }
 
 // parse parses the modules of a template, at the lines that they have in their file.
-func (t *template) parse(s Set, opts Options, bad *problems) map[string]*ast.Module {
+func (t *template) parse(s Set, opts Options, bad *problems) (map[string]*ast.Module, words) {
 	version := ast.RegoV0
 	if t.v1 {
 		version = ast.RegoV1
 	}
-	modules := make(map[string]*ast.Module, len(t.source))
+	modules, all := make(map[string]*ast.Module, len(t.source)), words{}
 	var own ast.Ref
 	for i, src := range t.source {
 		if msg := checkSource(src.text, opts); msg != "" {
@@ -155,9 +155,9 @@ func (t *template) parse(s Set, opts Options, bad *problems) map[string]*ast.Mod
 		checkShadows(s.Name, mod, bad)
 		mover{inventoryMove}.module(mod)
 		t.checkData(s.Name, mod, own, bad)
-		modules[moduleName(t.kind, i)] = mod
+		modules[moduleName(t.kind, i)], all = mod, all.and(wordsOf(src.text))
 	}
-	return modules
+	return modules, all
 }
 
 // moduleName is what the compiler calls a module of a template. The first one sorts

@@ -31,3 +31,14 @@ func sideBySide[E, R any](of []E, do func(E) R) []R {
 	}
 	return out
 }
+
+// begin does something on a goroutine of its own. What it returns waits until that is
+// done, and returns what it panicked with.
+func begin(do func()) (wait func() (panicked any)) {
+	done := make(chan any, 1)
+	go func() {
+		defer func() { done <- recover() }()
+		do()
+	}()
+	return func() any { return <-done }
+}
