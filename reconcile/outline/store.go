@@ -150,10 +150,14 @@ var lineKinds = []string{"dir", "moved", "file", "special", "key", "image"}
 // encode returns nil where a name holds a line break.
 func (o *Outline) encode() []byte {
 	var b bytes.Buffer
+	b.Grow(512 * len(o.files)) // of a file with a few objects
 	sound := true
 	line := func(kind, text string) {
-		sound = sound && !strings.ContainsAny(text, "\n")
-		b.WriteString(kind + " " + text + "\n")
+		sound = sound && strings.IndexByte(text, '\n') < 0
+		b.WriteString(kind)
+		b.WriteByte(' ')
+		b.WriteString(text)
+		b.WriteByte('\n')
 	}
 	line("dir", o.dir)
 	if o.moved {
