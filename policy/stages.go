@@ -90,7 +90,8 @@ func isVersion(rest string) bool {
 }
 
 // newCompiler makes a compiler of modules with these words. Once it has rewritten them,
-// and nothing is wrong so far, it calls look, which must not change them.
+// and nothing is wrong so far, it calls look, which must not change them: nor does the
+// compiler any more. (Where rules recurse it does, to tell of it.)
 func newCompiler(w words, look func(*ast.Compiler)) *ast.Compiler {
 	return ast.NewCompiler().
 		WithCapabilities(capabilities()).
@@ -98,7 +99,7 @@ func newCompiler(w words, look func(*ast.Compiler)) *ast.Compiler {
 		WithStageAfterID(ast.StageCheckSafetyRuleBodies, ast.CompilerStageDefinition{
 			Name: "RewriteEqualsSideBySide", MetricName: "compile_stage_rewrite_equals_side_by_side", Stage: rewriteEquals,
 		}).
-		WithStageAfterID(ast.StageRewriteDynamicTerms, ast.CompilerStageDefinition{
+		WithStageAfterID(ast.StageCheckRecursion, ast.CompilerStageDefinition{
 			Name: "Look", MetricName: "compile_stage_look", Stage: func(c *ast.Compiler) *ast.Error {
 				if !c.Failed() {
 					look(c)

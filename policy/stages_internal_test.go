@@ -75,7 +75,7 @@ func TestStages(t *testing.T) {
 			}
 			got, looked := newCompiler(all, func(*ast.Compiler) {}).WithStrict(true), false
 			want := ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true)
-			got = got.WithStageAfterID(ast.StageCheckRecursion, ast.CompilerStageDefinition{Name: "Looked", Stage: func(*ast.Compiler) *ast.Error { looked = true; return nil }})
+			got = got.WithStageAfterID(ast.StageCheckTypes, ast.CompilerStageDefinition{Name: "Looked", Stage: func(*ast.Compiler) *ast.Error { looked = true; return nil }})
 			got.Compile(ours)
 			want.Compile(theirs)
 			if diff := cmp.Diff(errorTexts(want), errorTexts(got)); diff != "" {
