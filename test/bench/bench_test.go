@@ -140,7 +140,7 @@ func TestReplaceIn(t *testing.T) {
 	}
 	r := newReport(options{})
 	r.add(row{Name: "First", Unit: "s", Gitgate: measure.Series{1, 3, 2}}.atMost(1))
-	if err := r.replaceIn(path); err != nil {
+	if err := r.table().Record(path, false); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(path)
@@ -153,10 +153,13 @@ func TestReplaceIn(t *testing.T) {
 	if want := "| First | 2 (1–3) s |  |  |  | ≤ 1 s | **missed** |\n"; !strings.Contains(string(got), want) {
 		t.Errorf("no line %q in:\n%s", want, got)
 	}
+	if err := r.table().Record(path, true); err == nil || !strings.Contains(err.Error(), "goals missed: First") {
+		t.Errorf("a missed goal is %v", err)
+	}
 	if err := os.WriteFile(path, []byte("no markers\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r.replaceIn(path) == nil {
+	if r.table().Record(path, false) == nil {
 		t.Error("a file without markers was overwritten")
 	}
 }

@@ -115,13 +115,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err // never put half a table into a document
 	}
-	if o.write != "" {
-		if err := b.report.replaceIn(o.write); err != nil {
-			return err
-		}
-	}
-	if missed := b.report.missed(); o.check && len(missed) > 0 {
-		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
-	}
-	return nil
+	return b.report.table().Record(o.write, o.check)
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -106,18 +105,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	r.finish()
-	if err := r.print(stdout, o.output); err != nil {
-		return err
-	}
-	if o.write != "" {
-		if err := r.replaceIn(o.write); err != nil {
-			return err
-		}
-	}
-	if missed := r.missed(); o.check && len(missed) > 0 {
-		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
-	}
-	return nil
+	return r.table().Publish(stdout, o.output, o.write, o.check)
 }
 
 // runScenario starts the servers of a scenario, measures them and ends them.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -134,10 +133,6 @@ func (r *report) missed() []string {
 	return out
 }
 
-func (r *report) print(out io.Writer, format string) error {
-	return measure.Print(out, format, r, r.markdown())
-}
-
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %d reviews were judged and %d denied,\nby all servers alike and for the same reasons.\n\n",
@@ -165,7 +160,7 @@ func (r *report) markdown() string {
 	return b.String()
 }
 
-// replaceIn puts the table between the markers of a Markdown file.
-func (r *report) replaceIn(path string) error {
-	return measure.ReplaceIn(path, "admission", r.markdown())
+// table is what is printed and recorded.
+func (r *report) table() measure.Table {
+	return measure.Table{Benchmark: "admission", Report: r, Markdown: r.markdown(), Missed: r.missed()}
 }

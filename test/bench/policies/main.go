@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -82,16 +81,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := r.finish(); err != nil {
 		return err
 	}
-	if err := measure.Print(stdout, o.output, r, r.markdown()); err != nil {
-		return err
-	}
-	if o.write != "" {
-		if err := measure.ReplaceIn(o.write, "policies", r.markdown()); err != nil {
-			return err
-		}
-	}
-	if missed := r.missed(); o.check && len(missed) > 0 {
-		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
-	}
-	return nil
+	return measure.Table{Benchmark: "policies", Report: r, Markdown: r.markdown(), Missed: r.missed()}.Publish(stdout, o.output, o.write, o.check)
 }

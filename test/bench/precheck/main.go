@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -111,16 +110,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err // never print half a table
 	}
 	r := b.finish()
-	if err := measure.Print(stdout, o.output, r, r.markdown()); err != nil {
-		return err
-	}
-	if o.write != "" {
-		if err := measure.ReplaceIn(o.write, "precheck", r.markdown()); err != nil {
-			return err
-		}
-	}
-	if missed := r.missed(); o.check && len(missed) > 0 {
-		return fmt.Errorf("goals missed: %s", strings.Join(missed, "; "))
-	}
-	return nil
+	return measure.Table{Benchmark: "precheck", Report: r, Markdown: r.markdown(), Missed: r.missed()}.Publish(stdout, o.output, o.write, o.check)
 }

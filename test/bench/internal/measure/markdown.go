@@ -20,6 +20,36 @@ func Print(out io.Writer, format string, report any, markdown string) error {
 	return err
 }
 
+// A Table is what a benchmark found.
+type Table struct {
+	Benchmark string // as its markers call it
+	Report    any    // what JSON shows
+	Markdown  string
+	Missed    []string // goals
+}
+
+// Publish prints a table in a format, puts it into the Markdown file write unless that is
+// empty, and with check fails when a goal was missed.
+func (t Table) Publish(out io.Writer, format, write string, check bool) error {
+	if err := Print(out, format, t.Report, t.Markdown); err != nil {
+		return err
+	}
+	return t.Record(write, check)
+}
+
+// Record is [Table.Publish] of a table that was printed already.
+func (t Table) Record(write string, check bool) error {
+	if write != "" {
+		if err := ReplaceIn(write, t.Benchmark, t.Markdown); err != nil {
+			return err
+		}
+	}
+	if check && len(t.Missed) > 0 {
+		return fmt.Errorf("goals missed: %s", strings.Join(t.Missed, "; "))
+	}
+	return nil
+}
+
 // Markers are the lines around what a benchmark puts into a Markdown file.
 func Markers(benchmark string) (begin, end string) {
 	return "<!-- " + benchmark + ":begin -->\n", "<!-- " + benchmark + ":end -->\n"
