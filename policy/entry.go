@@ -130,6 +130,9 @@ func guardedKinds(rule *ast.Rule, c *ast.Compiler) map[string]bool {
 	if rule.Default || rule.Else != nil || rule.Head.RuleKind() != ast.MultiValue {
 		return nil // these have a value even where the body does not hold
 	}
+	if !slices.ContainsFunc(rule.Body, comparesKind) { // as most
+		return nil
+	}
 	aliases, lists := map[ast.Var]bool{}, map[ast.Var]*ast.Term{}
 	isKind := func(t *ast.Term) bool {
 		switch v := t.Value.(type) {
@@ -174,6 +177,15 @@ func guardedKinds(rule *ast.Rule, c *ast.Compiler) map[string]bool {
 		}
 	}
 	return found
+}
+
+// comparesKind reports whether the kind of the object is an operand of an expression.
+func comparesKind(e *ast.Expr) bool {
+	terms, ok := e.Terms.([]*ast.Term)
+	return ok && len(terms) == 3 && slices.ContainsFunc(terms[1:], func(t *ast.Term) bool {
+		ref, ok := t.Value.(ast.Ref)
+		return ok && len(ref) == len(kindRef) && ref.Equal(kindRef)
+	})
 }
 
 // nameList notes the variable that an equation gives to a rule which states a value.

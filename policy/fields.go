@@ -30,10 +30,25 @@ var (
 func checkFields(set string, rules []*ast.Rule, known FieldSource, bad *problems) {
 	for _, rule := range rules {
 		for ; rule != nil; rule = rule.Else {
+			if !readsObject(rule) {
+				continue
+			}
 			f := fieldCheck{set: set, rule: rule, known: known, bad: bad, names: map[ast.Var]objectPath{}}
 			f.run()
 		}
 	}
+}
+
+// readsObject reports whether a rule itself reads an object of the input.
+func readsObject(rule *ast.Rule) (reads bool) {
+	ast.WalkRefs(rule, func(ref ast.Ref) bool {
+		if !reads && len(ref) > 1 && ref[0].Equal(ast.InputRootDocument) {
+			key, _ := ref[1].Value.(ast.String)
+			reads = key == "object" || key == "oldObject"
+		}
+		return reads
+	})
+	return reads
 }
 
 type fieldCheck struct {
