@@ -26,7 +26,12 @@ type sharer struct {
 	values map[uint64]any
 	texts  map[string]any // of strings
 	items  []sharedItem   // of the collections that are being read
+	most   int            // of values, and of texts
 }
+
+// maxShared bounds what is remembered, for a tree may be made of values that have
+// nothing in common. What comes later is shared with what is remembered.
+const maxShared = 300_000
 
 // A sharedItem is a value, with the hash of its key where it has one.
 type sharedItem struct {
@@ -36,7 +41,7 @@ type sharedItem struct {
 }
 
 func newSharer() *sharer {
-	return &sharer{seed: maphash.MakeSeed(), values: map[uint64]any{}, texts: map[string]any{}}
+	return &sharer{seed: maphash.MakeSeed(), values: map[uint64]any{}, texts: map[string]any{}, most: maxShared}
 }
 
 // document returns the value of a document, or false if it is not simple. What it is
@@ -147,7 +152,7 @@ func (s *sharer) list(items []sharedItem) sharedItem {
 		out[i] = s.own(items[i].value)
 	}
 	item := sharedItem{value: out, hash: hash}
-	if !taken {
+	if !taken && len(s.values) < s.most {
 		s.values[hash] = item.value
 	}
 	return item
@@ -168,7 +173,7 @@ func (s *sharer) mapping(items []sharedItem, share bool) (sharedItem, bool) {
 		out[s.own(items[i].key).(string)] = s.own(items[i].value)
 	}
 	item := sharedItem{value: out, hash: hash}
-	if share && !taken {
+	if share && !taken && len(s.values) < s.most {
 		s.values[hash] = item.value
 	}
 	return item, len(out) == len(items)
@@ -184,7 +189,9 @@ func (s *sharer) own(v any) any {
 	if !ok {
 		text = strings.Clone(text)
 		known = text
-		s.texts[text] = known
+		if len(s.texts) < s.most {
+			s.texts[text] = known
+		}
 	}
 	return known
 }

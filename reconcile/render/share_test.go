@@ -91,6 +91,27 @@ func isEmptyList(v any) bool {
 	return ok && len(list) == 0
 }
 
+// TestShareIsBounded: what has nothing in common with anything else is not remembered
+// without end, and reads the same.
+func TestShareIsBounded(t *testing.T) {
+	s := newSharer()
+	s.most = 3
+	first := "k: {a: {b: one}}\nl: [two]\n"
+	got := shareAll(t, s, first, "k: {c: three}\nl: [four, {e: five}]\n", first, "k: {c: three}\n")
+	if len(s.values) > s.most || len(s.texts) > s.most {
+		t.Errorf("%d values and %d texts are remembered", len(s.values), len(s.texts))
+	}
+	if address(got[0]["k"]) != address(got[2]["k"]) {
+		t.Error("what is remembered is not shared")
+	}
+	if address(got[1]["k"]) == address(got[3]["k"]) {
+		t.Error("more was remembered")
+	}
+	if diff := cmp.Diff(map[string]any{"k": map[string]any{"c": "three"}, "l": []any{"four", map[string]any{"e": "five"}}}, got[1]); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
 // TestShareLetsGo: a word does not hold on to the file that it stands in.
 func TestShareLetsGo(t *testing.T) {
 	filler := make([]byte, 1<<20)
