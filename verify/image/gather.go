@@ -172,30 +172,10 @@ func (g *gathering) bundleLayout(ctx context.Context, c *client) error {
 	if err := c.tooManyAttestations(len(referrers)); err != nil {
 		return err
 	}
-	examined := 0
-	for _, r := range referrers {
-		manifest, err := c.manifest(ctx, r.Digest.String())
-		if errors.Is(err, errNotFound) {
-			continue // listed, but gone: it proves nothing
-		}
-		if err != nil {
-			return err
-		}
-		for _, layer := range manifest.Layers {
-			if !strings.HasPrefix(string(layer.MediaType), bundleType) {
-				continue
-			}
-			if examined++; examined > c.limits.Attestations {
-				return c.tooManyAttestations(examined)
-			}
-			raw, err := c.blob(ctx, layer.Digest, c.limits.AttestationBytes)
-			if err != nil {
-				return err
-			}
-			g.offer(proof{Layout: LayoutBundle, Bundle: raw}, r.Annotations[predicateAnnotation])
-		}
-	}
-	return nil
+	return c.bundles(ctx, referrers, c.limits.Attestations, c.limits.AttestationBytes, c.tooManyAttestations, func(r v1.Descriptor, raw []byte) bool {
+		g.offer(proof{Layout: LayoutBundle, Bundle: raw}, r.Annotations[predicateAnnotation])
+		return true
+	})
 }
 
 func (c *client) tooManyAttestations(n int) error {

@@ -132,6 +132,16 @@ func (s *search) bundleLayout(ctx context.Context, c *client) error {
 	if len(referrers) > c.limits.Signatures {
 		return &limitError{fmt.Sprintf("%d referrers, more than %d", len(referrers), c.limits.Signatures)}
 	}
+	tooMany := func(int) error { return &limitError{fmt.Sprintf("more than %d bundles", c.limits.Signatures)} }
+	return c.bundles(ctx, referrers, c.limits.Signatures, c.limits.BundleBytes, tooMany, func(_ v1.Descriptor, raw []byte) bool {
+		s.offer(proof{Layout: LayoutBundle, Bundle: raw})
+		return !s.satisfied()
+	})
+}
+
+// bundles reads the Sigstore bundles that referrers hold, each of so many bytes at most,
+// until offer has enough. It fails with tooMany when there are more than most.
+func (c *client) bundles(ctx context.Context, referrers []v1.Descriptor, most int, size int64, tooMany func(int) error, offer func(v1.Descriptor, []byte) bool) error {
 	examined := 0
 	for _, r := range referrers {
 		manifest, err := c.manifest(ctx, r.Digest.String())
@@ -145,14 +155,14 @@ func (s *search) bundleLayout(ctx context.Context, c *client) error {
 			if !strings.HasPrefix(string(layer.MediaType), bundleType) {
 				continue
 			}
-			if examined++; examined > c.limits.Signatures {
-				return &limitError{fmt.Sprintf("more than %d bundles", c.limits.Signatures)}
+			if examined++; examined > most {
+				return tooMany(examined)
 			}
-			raw, err := c.blob(ctx, layer.Digest, c.limits.BundleBytes)
+			raw, err := c.blob(ctx, layer.Digest, size)
 			if err != nil {
 				return err
 			}
-			if s.offer(proof{Layout: LayoutBundle, Bundle: raw}); s.satisfied() {
+			if !offer(r, raw) {
 				return nil
 			}
 		}
