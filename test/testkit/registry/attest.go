@@ -12,6 +12,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/cosign/v2/pkg/cosign/attestation"
 	"github.com/sigstore/cosign/v2/pkg/cosign/bundle"
+	"github.com/sigstore/cosign/v2/pkg/oci"
 	"github.com/sigstore/cosign/v2/pkg/oci/mutate"
 	ociremote "github.com/sigstore/cosign/v2/pkg/oci/remote"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
@@ -96,10 +97,6 @@ func attest(i Image, k *Key, predicateType, predicate string) ([]byte, string, e
 // AttachAttestation stores any bytes as an attestation in the older layout, listed by
 // a predicate type unless that is empty.
 func (r *Registry) AttachAttestation(i Image, envelope []byte, listed string) error {
-	digest, err := name.NewDigest(i.Pinned())
-	if err != nil {
-		return err
-	}
 	options := []static.Option{static.WithLayerMediaType(cosigntypes.DssePayloadType)}
 	if listed != "" {
 		options = append(options, static.WithAnnotations(map[string]string{"predicateType": listed}))
@@ -108,15 +105,8 @@ func (r *Registry) AttachAttestation(i Image, envelope []byte, listed string) er
 	if err != nil {
 		return err
 	}
-	opt := ociremote.WithRemoteOptions(r.remoteOptions()...)
-	entity, err := ociremote.SignedEntity(digest, opt)
-	if err != nil {
-		return err
-	}
-	if entity, err = mutate.AttachAttestationToEntity(entity, att); err != nil {
-		return err
-	}
-	if err := ociremote.WriteAttestations(digest.Repository, entity, opt); err != nil {
+	attach := func(e oci.SignedEntity) (oci.SignedEntity, error) { return mutate.AttachAttestationToEntity(e, att) }
+	if err := r.attach(i, attach, ociremote.WriteAttestations); err != nil {
 		return fmt.Errorf("store attestation of %s: %w", i.Pinned(), err)
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/sigstore/cosign/v2/pkg/cosign"
 	"github.com/sigstore/cosign/v2/pkg/cosign/bundle"
+	"github.com/sigstore/cosign/v2/pkg/oci"
 	"github.com/sigstore/cosign/v2/pkg/oci/mutate"
 	ociremote "github.com/sigstore/cosign/v2/pkg/oci/remote"
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
@@ -121,11 +122,20 @@ func (r *Registry) SignPayload(i Image, k *Key, doc []byte) error {
 // AttachSignature stores a document and whatever is called its signature in the
 // older layout, without signing anything.
 func (r *Registry) AttachSignature(i Image, doc []byte, signature string) error {
-	digest, err := name.NewDigest(i.Pinned())
+	sig, err := static.NewSignature(doc, signature)
 	if err != nil {
 		return err
 	}
-	sig, err := static.NewSignature(doc, signature)
+	attach := func(e oci.SignedEntity) (oci.SignedEntity, error) { return mutate.AttachSignatureToEntity(e, sig) }
+	if err := r.attach(i, attach, ociremote.WriteSignatures); err != nil {
+		return fmt.Errorf("store signature of %s: %w", i.Pinned(), err)
+	}
+	return nil
+}
+
+// attach reads what is known of an image, attaches something to it and writes it.
+func (r *Registry) attach(i Image, attach func(oci.SignedEntity) (oci.SignedEntity, error), write func(name.Repository, oci.SignedEntity, ...ociremote.Option) error) error {
+	digest, err := name.NewDigest(i.Pinned())
 	if err != nil {
 		return err
 	}
@@ -134,14 +144,10 @@ func (r *Registry) AttachSignature(i Image, doc []byte, signature string) error 
 	if err != nil {
 		return err
 	}
-	entity, err = mutate.AttachSignatureToEntity(entity, sig)
-	if err != nil {
+	if entity, err = attach(entity); err != nil {
 		return err
 	}
-	if err := ociremote.WriteSignatures(digest.Repository, entity, opt); err != nil {
-		return fmt.Errorf("store signature of %s: %w", i.Pinned(), err)
-	}
-	return nil
+	return write(digest.Repository, entity, opt)
 }
 
 // SignatureTag is the tag under which the older layout keeps an image's
