@@ -232,6 +232,10 @@ func (b *bench) changeKustomize(ctx context.Context, l layout, what string) erro
 	return nil
 }
 
+// scaleTurns is how often the sites take turns within a round: what is compared takes
+// well below a tenth of a second, and differs by less than a single one varies.
+const scaleTurns = 10
+
 // measureScale changes one object in a site, and in one of a tenth of its size.
 func (b *bench) measureScale(ctx context.Context) error {
 	if b.gitgate == nil {
@@ -246,7 +250,7 @@ func (b *bench) measureScale(ctx context.Context) error {
 		return err
 	}
 	var few, many figures
-	for round := range b.opts.rounds {
+	for round := range b.opts.rounds * scaleTurns {
 		for i := range 2 {
 			s, into := small, &few
 			if (i+round)%2 == 1 {
