@@ -21,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	arclient "k8s.io/client-go/kubernetes/typed/admissionregistration/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -297,7 +298,7 @@ func (r *rig) fence() {
 		live, err := r.configuration(ctx)
 		return err == nil && *live.Webhooks[len(live.Webhooks)-1].FailurePolicy == arv1.Fail
 	})
-	api := r.impersonate("system:serviceaccount:cert-manager:cert-manager-cainjector", "system:masters").AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	api := r.injector().ValidatingWebhookConfigurations()
 	nowhere, none := "https://127.0.0.1:1/", arv1.SideEffectClassNone
 	_, err := api.Create(r.t.Context(), &arv1.ValidatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: "fence"},
@@ -315,6 +316,41 @@ func (r *rig) fence() {
 		return err != nil && strings.Contains(err.Error(), "fence.example.com")
 	})
 	must(r.t, api.Delete(r.t.Context(), "fence", metav1.DeleteOptions{}))
+	r.fencePolicies()
+}
+
+// injector is somebody who may write registrations, whatever guards them.
+func (r *rig) injector() arclient.AdmissionregistrationV1Interface {
+	return r.impersonate("system:serviceaccount:cert-manager:cert-manager-cainjector", "system:masters").AdmissionregistrationV1()
+}
+
+// fencePolicies waits until the API server holds requests to all policies that were
+// written so far: it takes them up all at once, every now and then.
+func (r *rig) fencePolicies() {
+	r.t.Helper()
+	api := r.injector()
+	_, err := api.ValidatingAdmissionPolicies().Create(r.t.Context(), &arv1.ValidatingAdmissionPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "fence"},
+		Spec: arv1.ValidatingAdmissionPolicySpec{
+			MatchConstraints: &arv1.MatchResources{ResourceRules: []arv1.NamedRuleWithOperations{{RuleWithOperations: arv1.RuleWithOperations{
+				Operations: []arv1.OperationType{arv1.Create},
+				Rule:       arv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"configmaps"}},
+			}}}},
+			Validations: []arv1.Validation{{Expression: "object.metadata.name != 'fence'"}},
+		},
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	_, err = api.ValidatingAdmissionPolicyBindings().Create(r.t.Context(), &arv1.ValidatingAdmissionPolicyBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "fence"},
+		Spec:       arv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: "fence", ValidationActions: []arv1.ValidationAction{arv1.Deny}},
+	}, metav1.CreateOptions{})
+	must(r.t, err)
+	eventually(r.t, "the fence of policies", func(ctx context.Context) bool {
+		_, err := r.cluster.Client().CoreV1().ConfigMaps("default").Create(ctx, configMap("fence"), metav1.CreateOptions{DryRun: []string{"All"}})
+		return err != nil && strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'fence'")
+	})
+	must(r.t, api.ValidatingAdmissionPolicies().Delete(r.t.Context(), "fence", metav1.DeleteOptions{}))
+	must(r.t, api.ValidatingAdmissionPolicyBindings().Delete(r.t.Context(), "fence", metav1.DeleteOptions{}))
 }
 
 func configMap(name string) *corev1.ConfigMap {
