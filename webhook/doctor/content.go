@@ -4,11 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"gitgate.dev/gitgate/reconcile/api/v1alpha1"
 )
@@ -128,8 +126,8 @@ func (d *doctor) trustInGit(all []v1alpha1.GitSync) Check {
 			continue
 		}
 		for e := range s.Status.Inventory.Objects() {
-			if gk, name, ok := parseEntry(e.ID); ok && gk.Group == v1alpha1.GroupVersion.Group {
-				c.Details = append(c.Details, clean(fmt.Sprintf("%s declares %s %s", nameOf(s), gk.Kind, name)))
+			if _, name, group, kind, ok := e.Parts(); ok && group == v1alpha1.GroupVersion.Group {
+				c.Details = append(c.Details, clean(fmt.Sprintf("%s declares %s %s", nameOf(s), kind, name)))
 			}
 		}
 	}
@@ -138,17 +136,6 @@ func (d *doctor) trustInGit(all []v1alpha1.GitSync) Check {
 		c.Advice = "let few people sign those paths, and keep the trust that judges such a repository out of Git"
 	}
 	return c
-}
-
-// parseEntry reads namespace_name_group_kind, of which only the name may hold more
-// underscores.
-func parseEntry(id string) (gk schema.GroupKind, name string, ok bool) {
-	parts := strings.Split(id, "_")
-	n := len(parts)
-	if n < 4 {
-		return gk, "", false
-	}
-	return schema.GroupKind{Group: parts[n-2], Kind: parts[n-1]}, strings.Join(parts[1:n-2], "_"), true
 }
 
 // trustPolicies tells of trust that leaves much open.

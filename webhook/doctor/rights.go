@@ -95,8 +95,8 @@ func (d *doctor) needs(ctx context.Context) ([]need, error) {
 func declared(s *v1alpha1.GitSync) map[schema.GroupKind]bool {
 	out := map[schema.GroupKind]bool{}
 	for e := range s.Status.Inventory.Objects() {
-		if gk, _, ok := parseEntry(e.ID); ok {
-			out[gk] = true
+		if _, _, group, kind, ok := e.Parts(); ok {
+			out[schema.GroupKind{Group: group, Kind: kind}] = true
 		}
 	}
 	return out

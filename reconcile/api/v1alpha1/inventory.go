@@ -30,22 +30,22 @@ type InventoryEntry struct {
 // copies a status as a whole whenever any field of it changes, and with an entry an
 // object that is most of what it does for a release of a thousand.
 func NewInventory(objects []InventoryEntry) *Inventory {
-	type group struct{ before, after, version string }
-	names := map[group][]string{}
+	type sharing struct{ namespace, group, kind, version string }
+	names := map[sharing][]string{}
 	out := &Inventory{Entries: []InventoryEntry{}}
 	for _, e := range objects {
-		before, name, after, ok := e.split()
+		namespace, name, group, kind, ok := e.Parts()
 		if !ok || name == "" || strings.Contains(name, " ") {
 			out.Entries = append(out.Entries, e)
 			continue
 		}
-		g := group{before, after, e.Version}
-		names[g] = append(names[g], name)
+		s := sharing{namespace, group, kind, e.Version}
+		names[s] = append(names[s], name)
 	}
-	for g, names := range names {
-		e := InventoryEntry{ID: g.before + g.after, Version: g.version, Names: strings.Join(names, " ")}
+	for s, names := range names {
+		e := InventoryEntry{ID: inventoryID(s.namespace, "", s.group, s.kind), Version: s.version, Names: strings.Join(names, " ")}
 		if len(names) == 1 {
-			e.ID, e.Names = g.before+names[0]+g.after, ""
+			e.ID, e.Names = inventoryID(s.namespace, names[0], s.group, s.kind), ""
 		}
 		out.Entries = append(out.Entries, e)
 	}
@@ -72,9 +72,9 @@ func (i *Inventory) Objects() iter.Seq[InventoryEntry] {
 				}
 				continue
 			}
-			before, own, after, ok := e.split()
+			namespace, own, group, kind, ok := e.Parts()
 			for name := range strings.SplitSeq(e.Names, " ") {
-				object := InventoryEntry{ID: before + name + after, Version: e.Version}
+				object := InventoryEntry{ID: inventoryID(namespace, name, group, kind), Version: e.Version}
 				if !ok || own != "" {
 					object.ID = strings.ReplaceAll(e.ID, "_", " ")
 				}
@@ -97,15 +97,17 @@ func (i *Inventory) Len() int {
 	return n
 }
 
-// split cuts the name out of an ID. It is the only part that may hold underscores.
-func (e InventoryEntry) split() (before, name, after string, ok bool) {
-	first := strings.IndexByte(e.ID, '_')
-	last := strings.LastIndexByte(e.ID, '_')
-	if first < 0 {
-		return "", "", "", false
+// Parts takes the ID apart, the name as it is written there. It is the only part that
+// may hold underscores; false means that nothing of ours wrote the ID.
+func (e InventoryEntry) Parts() (namespace, name, group, kind string, ok bool) {
+	parts := strings.Split(e.ID, "_")
+	n := len(parts)
+	if n < 4 {
+		return "", "", "", "", false
 	}
-	if last = strings.LastIndexByte(e.ID[:last], '_'); last <= first {
-		return "", "", "", false
-	}
-	return e.ID[:first+1], e.ID[first+1 : last], e.ID[last:], true
+	return parts[0], strings.Join(parts[1:n-2], "_"), parts[n-2], parts[n-1], true
+}
+
+func inventoryID(namespace, name, group, kind string) string {
+	return strings.Join([]string{namespace, name, group, kind}, "_")
 }
