@@ -49,6 +49,7 @@ func (a *attempt) run(ctx context.Context) outcome {
 	case s.applied == got.Head && s.appliedW == fingerprint && !s.excepted.lapsed(a.started):
 		return a.steady()
 	case s.judged.question == (question{got.Head, tagHashes(got), fingerprint}) && s.judged.final():
+		a.resume(ctx, in, fingerprint)
 		out := a.quarantined(s.judged.verdict)
 		out.quiet = true
 		return out
@@ -121,37 +122,6 @@ func (a *attempt) buildGate(ctx context.Context, in Inputs, fingerprint string) 
 	}
 	s.gate, s.stage, s.fingerprint = g, cluster, fingerprint
 	return nil
-}
-
-// resume brings the last good release back under watch after a restart, from the
-// clone, when the head is denied or cannot be had. It is judged like any revision.
-// What keeps it from coming back keeps its drift from being corrected, and is
-// logged: the head decides about the status.
-func (a *attempt) resume(ctx context.Context, in Inputs, fingerprint string) {
-	s := a.session
-	if s.repo == nil || s.resumed == fingerprint || s.isLive() || ctx.Err() != nil {
-		return
-	}
-	applied, err := s.repo.Applied(s.owner.String())
-	if err != nil || applied.IsZero() || applied == s.judged.head {
-		return
-	}
-	objects, err := s.repo.Objects(ctx)
-	if err != nil {
-		a.log(ctx).Info("The last applied revision cannot be read", "revision", applied.String(), "reason", err.Error())
-		return
-	}
-	judged, was := s.judged, a.sync.Status.DeepCopy()
-	out := a.advance(ctx, in, fingerprint, &source.Result{Head: applied, Objects: objects})
-	if s.isLive() || s.judged.final() {
-		s.resumed = fingerprint
-	}
-	if out.ready == metav1.ConditionFalse {
-		a.log(ctx).Info("The last applied revision could not be taken up again", "revision", applied.String(), "reason", out.message)
-	}
-	s.judged = judged
-	was.Inventory, was.LastAppliedRevision = a.sync.Status.Inventory, a.sync.Status.LastAppliedRevision
-	a.sync.Status = *was
 }
 
 // advance judges a head and applies it if it passes.

@@ -176,7 +176,7 @@ func (r *Reconciler) correctSecrets(ctx context.Context, s *session, need []appl
 	for _, d := range need {
 		wanted[d.Object] = true
 	}
-	fresh, findings := s.live.gate.Reopen(ctx, s.live.release, func(o gate.Object) bool { return wanted[o.ID()] })
+	fresh, findings := s.live.reopen(ctx, func(o gate.Object) bool { return wanted[o.ID()] })
 	if len(blocking(findings)) > 0 {
 		return findings
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -36,8 +35,7 @@ type mirrorSession struct {
 	former  *Verified // applied as a whole, by our own record
 	current *Verified // passed every gate; former itself when applied
 	wants   *wantStage
-	told    string          // what the status says of this replica
-	marked  []plumbing.Hash // what is remembered of how former was judged
+	told    string // what the status says of this replica
 	earlier *earlierSet
 }
 
@@ -243,7 +241,7 @@ func (f *follow) judge(ctx context.Context, in Inputs, got *source.Result) (*Ver
 	}
 	return &Verified{
 		Revision: revision, Wants: f.stage.wants, Images: release.Images(),
-		head: got.Head, declared: release.Declared(), gate: s.gate, mark: f.mark(got.Head),
+		head: got.Head, declared: release.Declared(), gate: s.gate, mark: mark(f.sync, got.Head),
 	}, nil
 }
 

@@ -2,7 +2,6 @@ package reconcile
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,7 +73,7 @@ func (f *follow) lookHeld(ctx context.Context, in Inputs, got *source.Result, v 
 	if s.current != nil && !f.worthHolding(own, got) {
 		return nil
 	}
-	remembered := !own.IsZero() && slices.Equal(s.repo.Earlier(f.marker()), f.mark(own))
+	remembered := !own.IsZero() && slices.Equal(s.repo.Earlier(marker(s.owner)), mark(f.sync, own))
 	h := &Holding{Why: truncate(v.Summary(), maxHoldWhy), gate: s.gate}
 	if c := s.current; c != nil && c.Held.gate == s.gate {
 		h.Why = c.Held.Why
@@ -297,16 +296,6 @@ func positions(wants []apply.Want) map[wantName]int {
 	return out
 }
 
-// marker is under what name the mark of a GitSync is kept beside the clone.
-func (f *follow) marker() string { return f.session.owner.String() + " as it was judged" }
-
-// mark says what of a GitSync decides which objects a head declares: a head passed only
-// as what the GitSync named then.
-func (f *follow) mark(head plumbing.Hash) []plumbing.Hash {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", f.sync.Spec.Path, f.sync.Spec.TargetNamespace))
-	return []plumbing.Hash{head, plumbing.Hash(sum[:len(plumbing.ZeroHash)])}
-}
-
 // remember notes how the current revision was judged, which is applied.
 func (f *follow) remember(ctx context.Context) {
 	s := f.session
@@ -314,7 +303,7 @@ func (f *follow) remember(ctx context.Context) {
 	if slices.Equal(s.marked, mark) {
 		return
 	}
-	if err := s.repo.SetEarlier(f.marker(), mark); err != nil {
+	if err := s.repo.SetEarlier(marker(s.owner), mark); err != nil {
 		logr.FromContextOrDiscard(ctx).Error(err, "How the applied revision was judged could not be remembered")
 		return
 	}

@@ -72,14 +72,14 @@ func TestHeldWants(t *testing.T) {
 func TestHeldIsNotRemembered(t *testing.T) {
 	f, _ := newFollow(t)
 	v := f.releaseOf(t, 1, "a")
-	v.mark = f.mark(v.head)
+	v.mark = mark(f.sync, v.head)
 	f.sync.Status.LastAppliedRevision = v.Revision
 	remembered := func() (passed, marked bool) {
 		h, err := f.session.repo.Applied(f.session.owner.String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		return h == v.head, len(f.session.repo.Earlier(f.marker())) > 0
+		return h == v.head, len(f.session.repo.Earlier(marker(f.session.owner))) > 0
 	}
 	held := *v
 	held.Held = &Holding{Why: "no"}
@@ -98,9 +98,9 @@ func TestHeldIsNotRemembered(t *testing.T) {
 	if passed, marked := remembered(); !passed || !marked {
 		t.Errorf("what passed is not remembered: %t, %t", passed, marked)
 	}
-	before := f.mark(v.head)
+	before := mark(f.sync, v.head)
 	f.sync.Spec.Path = "elsewhere"
-	if cmp.Equal(before, f.mark(v.head)) {
+	if cmp.Equal(before, mark(f.sync, v.head)) {
 		t.Error("another path is the same to the mark")
 	}
 }

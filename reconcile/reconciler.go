@@ -169,6 +169,7 @@ func (a *attempt) finish(ctx context.Context, out outcome) (ctrl.Result, error) 
 	if err := a.patchStatus(ctx); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, err
 	}
+	a.remember(ctx)
 	if len(changed) > 0 && !out.quiet {
 		a.event(out)
 	}

@@ -177,7 +177,10 @@ func (a *attempt) write(ctx context.Context, release *gate.Release, applied *gat
 	defer s.cluster.Unlock()
 	plan := s.stage.plan
 	plan.Objects = release.Objects()
-	s.live = &liveRelease{gate: s.gate, release: applied}
+	g := s.gate
+	s.live = &liveRelease{reopen: func(ctx context.Context, want func(gate.Object) bool) ([]gate.Object, []verdict.Finding) {
+		return g.Reopen(ctx, applied, want)
+	}}
 	return a.Applier.Apply(ctx, plan)
 }
 

@@ -27,15 +27,16 @@ type session struct {
 	repo        *source.Repository
 	access      string // what repo was opened with
 
-	judged   judgement     // the last answer of the gate
-	applied  plumbing.Hash // the head that is applied as a whole
-	appliedW string        // the fingerprint with which it was
-	declared []gate.Object // what it declares
-	excepted exceptions    // of that
-	resumed  string        // the fingerprint with which the last good release was taken up
-	written  string        // the version of the GitSync that we wrote last
-	failures int           // in a row
-	handled  string        // the last requestedAt that was acted upon
+	judged   judgement       // the last answer of the gate
+	applied  plumbing.Hash   // the head that is applied as a whole
+	appliedW string          // the fingerprint with which it was
+	declared []gate.Object   // what it declares
+	marked   []plumbing.Hash // what is remembered of how it was judged
+	excepted exceptions      // of that
+	resumed  string          // the fingerprint with which the last good release was taken up
+	written  string          // the version of the GitSync that we wrote last
+	failures int             // in a row
+	handled  string          // the last requestedAt that was acted upon
 	health   *healthWatch
 
 	// stage is the last stage of gate.
@@ -90,8 +91,10 @@ func passing(f verdict.Finding) bool {
 
 // A liveRelease is what drift of one owner is corrected to.
 type liveRelease struct {
-	gate    *gate.Gate
-	release *gate.Applied
+	// refused means that the gate refused it after a restart.
+	refused bool
+	// reopen decrypts those of its objects that want selects.
+	reopen func(ctx context.Context, want func(gate.Object) bool) ([]gate.Object, []verdict.Finding)
 }
 
 // A healthWatch waits for the health of what was applied, beside Reconcile.
@@ -122,11 +125,12 @@ func (s *session) stopHealth() {
 	}
 }
 
-// isLive reports whether there is anything that drift is corrected to.
+// isLive reports whether drift is corrected to a release that passed the gate of this
+// process.
 func (s *session) isLive() bool {
 	s.cluster.Lock()
 	defer s.cluster.Unlock()
-	return s.live != nil
+	return s.live != nil && !s.live.refused
 }
 
 // setLive replaces what drift is corrected to.

@@ -91,7 +91,7 @@ Several replicas may run: one leads, the others wait.`,
 func (o *serveOptions) common(f *pflag.FlagSet) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", os.Getenv("KUBECONFIG"), "`file` to reach the cluster with; empty means from inside of it")
 	f.StringVar(&o.namespace, "namespace", envOr("POD_NAMESPACE", "gitgate-system"), "gitgate's own `namespace`: GitSyncs in it may reach the whole cluster")
-	f.StringVar(&o.dataDir, "data-dir", "/var/lib/gitgate", "`directory` for clones; losing it costs time and nothing else")
+	f.StringVar(&o.dataDir, "data-dir", "/var/lib/gitgate", "`directory` for clones and what was applied; losing it costs time, and what is refused by then is not held to Git until a revision passes")
 	f.StringVar(&o.metricsAddr, "metrics-bind-address", ":8080", "`address` of the metrics; 0 turns them off")
 	f.StringVar(&o.healthAddr, "health-probe-bind-address", ":8081", "`address` of /healthz and /readyz; 0 turns them off")
 	f.StringVar(&o.decisionLog, "decision-log", "-", "`file` for decisions, one JSON object a line; - is standard output, empty is none")

@@ -25,8 +25,9 @@ type HoldRequest struct {
 }
 
 // A Held is what a refused revision declares. It says by what live objects may be
-// held, and nothing may be applied of it: it is no [Release], and no other part of the
-// product makes one of it. The zero value holds no object.
+// held, and what they go back to for who applied it himself while it passed. It is no
+// [Release], and no other part of the product makes one of it. The zero value holds no
+// object.
 type Held struct {
 	revision string
 	verified bool
@@ -43,6 +44,9 @@ type HeldObject struct {
 	// Unknown is why its content cannot be told: an image was not resolved, a file not
 	// decrypted. Object is then only good for its name.
 	Unknown *verdict.Finding
+	// Resolved means that the digest of an image is what its registry says now, which
+	// need not be what it said when the revision passed.
+	Resolved bool
 }
 
 // Revision names the revision, as in main@sha1:<hash>.
@@ -139,7 +143,9 @@ func (h *HeldObject) pin(leaves []imageLeaf, answers map[string]imageAnswer) {
 	pinned := h.Unstructured
 	for _, l := range leaves {
 		answer := answers[l.ref]
+		_, digest, err := image.Parse(l.ref)
 		if answer.err == nil {
+			h.Resolved = h.Resolved || err != nil || digest == ""
 			h.Images = append(h.Images, answer.evidence)
 			if want := answer.evidence.Pinned(); want != l.ref {
 				if pinned == h.Unstructured {
@@ -149,7 +155,7 @@ func (h *HeldObject) pin(leaves []imageLeaf, answers map[string]imageAnswer) {
 			}
 			continue
 		}
-		if _, digest, err := image.Parse(l.ref); err != nil || digest == "" {
+		if err != nil || digest == "" {
 			f := h.finding(imageFinding(l, answer.err))
 			h.Unknown = &f
 			return

@@ -84,6 +84,9 @@ func TestHold(t *testing.T) {
 				if name := o.GetName(); o.Unknown == nil && (name == "tag" || name == "digest") && !strings.HasSuffix(imageIn(t, o), "@"+img.Digest) {
 					t.Errorf("%s\n%s runs %s", tc.reason, name, imageIn(t, o))
 				}
+				if want := o.GetName() == "tag" && o.Unknown == nil; o.Resolved != want {
+					t.Errorf("%s\n%s: a registry's word is in it: %t, want %t", tc.reason, o.GetName(), o.Resolved, want)
+				}
 				if o.GetName() == "db" && o.Unknown == nil && o.Source.Encrypted != nil {
 					t.Errorf("%s\nthe secret is not decrypted", tc.reason)
 				}

@@ -125,8 +125,8 @@ func (a *Applier) begin(p *Plan, prep *prepared, it *item) *record {
 	return rec
 }
 
-// settle ends a write: the object is to be d (in the clear) and is live. What was
-// seen meanwhile is judged now.
+// settle ends a write: the object is to be d (in the clear) and is live, or gone where
+// live is nil. What was seen meanwhile is judged now.
 func (r *record) settle(a *Applier, d, live map[string]any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,7 +137,11 @@ func (r *record) settle(a *Applier, d, live map[string]any) error {
 		return err
 	}
 	r.state, r.live = synced, nil
-	a.look(r, live)
+	if live != nil {
+		a.look(r, live)
+	} else {
+		a.lookGone(r)
+	}
 	pending, goneAt := r.pending, r.goneAt
 	r.pending, r.goneAt = nil, 0
 	if pending != nil && versionOf(pending) > r.version {

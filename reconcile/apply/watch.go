@@ -260,6 +260,11 @@ func (a *Applier) verifyGone(ctx context.Context, r *record) {
 		a.look(r, live)
 		return
 	}
+	a.lookGone(r)
+}
+
+// lookGone reports that an object is not there. It needs r.mu.
+func (a *Applier) lookGone(r *record) {
 	r.state, r.live, r.gone, r.health = drifted, nil, true, health{missing, "it does not exist"}
 	a.health.announce()
 	a.report(r, nil)
