@@ -92,7 +92,7 @@ func authoringSteps(t *testing.T, shop, told string) string {
 		}
 		if command == "cosign generate-key-pair" {
 			key := registry.MustKey(t, registry.ECDSAP256)
-			writeFiles(t, map[string]string{"cosign.key": key.Private, "cosign.pub": key.Public})
+			writeFiles(t, map[string]string{"cosign.key": key.MustPrivate(t), "cosign.pub": key.Public})
 			continue
 		}
 		words := shellWords(strings.ReplaceAll(command, exampleRegistry+"/", shop+"/"))

@@ -29,7 +29,7 @@ func newWorkshop(t *testing.T, options registry.Options) *workshop {
 	t.Setenv(passwordVariable, "")
 	t.Chdir(w.dir)
 	key := registry.MustKey(t, registry.ECDSAP256)
-	w.write("cosign.key", key.Private)
+	w.write("cosign.key", key.MustPrivate(t))
 	w.write("cosign.pub", key.Public)
 	w.write("other.pub", registry.MustKey(t, registry.ECDSAP256).Public)
 	w.write("rules/team.rego", bundledRule)

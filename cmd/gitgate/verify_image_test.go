@@ -29,7 +29,7 @@ func TestVerifyImageCommand(t *testing.T) {
 		}
 		return path
 	}
-	public, wrong, private := file("cosign.pub", key.Public), file("other.pub", other.Public), file("cosign.key", key.Private)
+	public, wrong, private := file("cosign.pub", key.Public), file("other.pub", other.Public), file("cosign.key", key.MustPrivate(t))
 	trust := "apiVersion: gitgate.dev/v1alpha1\nkind: TrustPolicy\nmetadata: {name: t}\nspec:\n  images:\n"
 	rules := "    rules:\n    - match: [\"" + reg.Host() + "/acme/*\"]\n      authorities:\n      - name: release\n        key:\n          data: |\n            " +
 		strings.ReplaceAll(strings.TrimSpace(key.Public), "\n", "\n            ") + "\n"

@@ -104,9 +104,13 @@ func (d *demo) writeKeys(dir string) error {
 	if err != nil {
 		return err
 	}
+	cosign, err := d.Release.Private()
+	if err != nil {
+		return err
+	}
 	for name, content := range map[string]string{
 		"alice.asc": d.Alice.Private(), "bob": bob,
-		"cosign.key": d.Release.Private, "cosign.pub": d.Release.Public, "age.agekey": string(d.Age.PrivateKey()),
+		"cosign.key": cosign, "cosign.pub": d.Release.Public, "age.agekey": string(d.Age.PrivateKey()),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return err

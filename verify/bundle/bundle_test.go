@@ -76,7 +76,7 @@ func loadKey(t *testing.T, k *registry.Key) *bundle.Key {
 	if key, ok := opened.Load(k); ok {
 		return key.(*bundle.Key)
 	}
-	key, err := bundle.LoadKey([]byte(k.Private), nil)
+	key, err := bundle.LoadKey([]byte(k.MustPrivate(t)), nil)
 	must(t, err)
 	opened.Store(k, key)
 	return key
@@ -171,7 +171,7 @@ func TestLoadKey(t *testing.T) {
 		text, password string
 		want           string
 	}{
-		"Password": {good.Private, "canary-password", "the password is wrong"},
+		"Password": {good.MustPrivate(t), "canary-password", "the password is wrong"},
 		"Public":   {good.Public, "", "a public key cannot sign"},
 		"NoPEM":    {"canary-private", "", "not PEM"},
 		"Other":    {"-----BEGIN PRIVATE KEY-----\nY2FuYXJ5\n-----END PRIVATE KEY-----\n", "", "cosign import-key-pair"},

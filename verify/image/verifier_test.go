@@ -141,7 +141,7 @@ func TestEvidenceJSON(t *testing.T) {
 
 func TestConfigErrors(t *testing.T) {
 	key := registry.MustKey(t, registry.ECDSAP256)
-	good := image.Key{Data: key.Public}
+	good, private := image.Key{Data: key.Public}, key.MustPrivate(t)
 	one := func(r image.Rule) image.Config { return image.Config{Rules: []image.Rule{r}} }
 	for name, tc := range map[string]struct {
 		c    image.Config
@@ -161,7 +161,7 @@ func TestConfigErrors(t *testing.T) {
 		"AttestKeyless":  {one(asking(good, image.Attestation{PredicateType: "vuln", Authorities: []image.Authority{{Keyless: &image.Keyless{}}}})), "keyless: not supported"},
 		"AttestStatic":   {one(image.Rule{Match: []string{"**"}, Static: image.Allow, Attestations: []image.Attestation{{PredicateType: "vuln"}}}), "name authorities"},
 		"NoKey":          {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{}}}), "authorities[0].key: missing"},
-		"PrivateKey":     {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: key.Private}}}}), "never a private key"},
+		"PrivateKey":     {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: private}}}}), "never a private key"},
 		"TwoKeys":        {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: key.Public + key.Public}}}}), "more than one PEM block"},
 		"Hash":           {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Key: &image.Key{Data: key.Public, HashAlgorithm: "sha1"}}}}), "want sha256"},
 		"SameName":       {one(image.Rule{Match: []string{"**"}, Authorities: []image.Authority{{Name: "a", Key: &good}, {Name: "a", Key: &good}}}), "stands twice"},
@@ -180,7 +180,7 @@ func TestConfigErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("error %v, want %q", err, tc.want)
 			}
-			if strings.Contains(err.Error(), strings.Split(key.Private, "\n")[1]) {
+			if strings.Contains(err.Error(), strings.Split(private, "\n")[1]) {
 				t.Error("the error repeats the private key")
 			}
 		})

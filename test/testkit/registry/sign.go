@@ -3,8 +3,11 @@ package registry
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/base64"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/sigstore/cosign/v2/pkg/oci/static"
 	"github.com/sigstore/cosign/v2/pkg/types"
 	v1 "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
 	"github.com/sigstore/sigstore/pkg/signature"
 	"github.com/sigstore/sigstore/pkg/signature/dsse"
 	"github.com/sigstore/sigstore/pkg/signature/payload"
@@ -46,11 +50,9 @@ var details = map[Algorithm]v1.PublicKeyDetails{
 type Key struct {
 	// Public is the public key in PEM, as cosign.pub holds it.
 	Public string
-	// Private is the encrypted private key in PEM, as cosign.key holds it; the
-	// password is empty.
-	Private string
 
-	signer signature.SignerVerifier
+	private crypto.PrivateKey
+	signer  signature.SignerVerifier
 }
 
 // NewKey makes a key pair with cosign's generator.
@@ -59,8 +61,7 @@ func NewKey(algorithm Algorithm) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	noPassword := func(bool) ([]byte, error) { return nil, nil }
-	pair, err := cosign.GenerateKeyPairWithAlgorithm(&algo, noPassword)
+	private, err := cosign.GeneratePrivateKeyWithAlgorithm(&algo)
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +69,49 @@ func NewKey(algorithm Algorithm) (*Key, error) {
 	if algorithm == Ed25519 {
 		load = &[]signature.LoadOption{}
 	}
-	signer, err := cosign.LoadPrivateKey(pair.PrivateBytes, nil, load)
+	signer, err := signature.LoadDefaultSignerVerifier(private, *cosign.GetDefaultLoadOptions(load)...)
 	if err != nil {
 		return nil, err
 	}
-	return &Key{Public: string(pair.PublicBytes), Private: string(pair.PrivateBytes), signer: signer}, nil
+	public, err := signer.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	text, err := cryptoutils.MarshalPublicKeyToPEM(public)
+	return &Key{Public: string(text), private: private, signer: signer}, err
+}
+
+// Private is the encrypted private key in PEM, as cosign.key holds it; the password is
+// empty. To encrypt it is slow on purpose, a second under the race detector.
+func (k *Key) Private() (string, error) {
+	plain, err := cryptoutils.MarshalPrivateKeyToPEM(k.private)
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "gitgate-cosign-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "import.pem")
+	if err := os.WriteFile(file, plain, 0o600); err != nil {
+		return "", err
+	}
+	pair, err := cosign.ImportKeyPair(file, func(bool) ([]byte, error) { return nil, nil })
+	if err != nil {
+		return "", err
+	}
+	return string(pair.PrivateBytes), nil
+}
+
+// MustPrivate is [Key.Private] for tests.
+func (k *Key) MustPrivate(tb testing.TB) string {
+	tb.Helper()
+	private, err := k.Private()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return private
 }
 
 // MustKey is [NewKey] for tests.
