@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -27,14 +29,18 @@ type Server struct {
 }
 
 // Binary builds gitgate into dir and returns its path. Flags are those of go
-// build, as -race.
+// build, as -race. By go run, because that keeps what it has linked, as go build does
+// not, and a dozen packages ask for it.
 func Binary(ctx context.Context, dir string, flags ...string) (string, error) {
 	out := filepath.Join(dir, "gitgate")
-	args := append(append([]string{"build", "-ldflags=-s -w"}, flags...), "-o", out, "./cmd/gitgate")
+	args := append(append([]string{"run", "-ldflags=-s -w", "-exec", "cp"}, flags...), "./cmd/gitgate", out)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = ModuleRoot()
+	if !slices.Contains(flags, "-race") {
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
+	}
 	if text, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, text)
+		return "", fmt.Errorf("go run: %w\n%s", err, text)
 	}
 	return out, nil
 }
@@ -56,11 +62,11 @@ func (l *Lab) Serve(ctx context.Context, args ...string) (*Server, error) {
 
 // newServer makes a server that is not started. Its files are named after it.
 func (l *Lab) newServer(name, decisions string) (*Server, error) {
-	metrics, err := freeAddress()
+	metrics, err := FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	health, err := freeAddress()
+	health, err := FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -195,13 +201,21 @@ func (s *Server) Scrape(ctx context.Context) (string, error) {
 	return b.String(), err
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// FreeAddress returns an address of this machine that nobody listens on, to listen on it
+// more than once. The kernel gives its port to no outgoing connection meanwhile: it takes
+// those from 32768 on by default.
+func FreeAddress() (string, error) {
+	const lowest, highest = 10_000, 32_767
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest)))
+		switch {
+		case errors.Is(err, syscall.EADDRINUSE):
+			continue
+		case err != nil:
+			return "", err
+		}
+		return l.Addr().String(), l.Close()
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // Server is the gitgate that was started last.

@@ -62,7 +62,7 @@ func (l *Lab) StartWebhook(ctx context.Context, replica string, args ...string) 
 		return nil, err
 	}
 	w := &Webhook{Server: s, Replica: replica}
-	if w.Address, err = freeAddress(); err != nil {
+	if w.Address, err = FreeAddress(); err != nil {
 		return nil, err
 	}
 	l.front.add(w.Address)
