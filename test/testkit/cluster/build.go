@@ -60,7 +60,7 @@ func build(ctx context.Context, module, dir string, tools []tool, progress io.Wr
 func buildOne(ctx context.Context, module, tmp, path, pkg string, report func(string, ...any)) error {
 	partial := filepath.Join(tmp, filepath.Base(path))
 	cmd := exec.Command("go", buildArgs(partial, pkg)...)
-	cmd.Dir, cmd.Env = module, append(buildEnv(), "GOTMPDIR="+tmp)
+	cmd.Dir, cmd.Env = module, append(buildEnv(), "GOTMPDIR="+tmp, "GOGC=400") // compilers collect too often
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -103,11 +103,13 @@ func watchBuild(ctx context.Context, p *process, out *buildOutput, report func(s
 	}
 }
 
-// buildArgs returns the arguments of the go command that builds pkg to out.
+// buildArgs returns the arguments of the go command that builds pkg to out. Of flags,
+// as of the environment, it has those of the product's own build, so that packages of
+// one version in both modules are compiled once: see TestSharedModules.
 func buildArgs(out, pkg string) []string {
 	jobs := strconv.Itoa(min(runtime.NumCPU(), maxBuildJobs))
 	return []string{
-		"build", "-v", "-buildvcs=false", "-trimpath", "-p", jobs,
+		"build", "-v", "-buildvcs=false", "-p", jobs,
 		"-ldflags", linkerFlags(), "-o", out, pkg,
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/mod/modfile"
 )
 
 func TestKubeVersion(t *testing.T) {
@@ -31,6 +33,47 @@ func TestKubeVersion(t *testing.T) {
 			t.Errorf("%s/go.mod has no tool %s", dir, tl.pkg)
 		}
 	}
+}
+
+// TestSharedModules wants modules of the control plane that are the product's, too, in
+// the same version: what they share is compiled once, minutes of a first build.
+func TestSharedModules(t *testing.T) {
+	dir, err := moduleDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := versions(t, filepath.Join(dir, "../..")), versions(t, dir)
+	for module, version := range theirs {
+		if own := ours[module]; own != "" && own != version {
+			t.Errorf("%s is %s here and %s in test/controlplane: go get the newer one in both", module, own, version)
+		}
+	}
+	if ours["k8s.io/apimachinery"] == "" || theirs["k8s.io/apimachinery"] == "" {
+		t.Error("hardly anything was compared")
+	}
+}
+
+// versions are those that a go.mod requires, or replaces a requirement with.
+func versions(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := modfile.Parse("go.mod", raw, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, r := range mod.Require {
+		out[r.Mod.Path] = r.Mod.Version
+	}
+	for _, r := range mod.Replace {
+		if out[r.Old.Path] != "" {
+			out[r.Old.Path] = r.New.Version
+		}
+	}
+	return out
 }
 
 func TestModuleDirByWorkingDirectory(t *testing.T) {
