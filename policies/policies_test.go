@@ -18,6 +18,7 @@ import (
 
 	"gitgate.dev/gitgate/policies"
 	"gitgate.dev/gitgate/policy"
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // modules parses every file of the library.
@@ -91,6 +92,7 @@ func loaded(t *testing.T, dirs ...string) *loader.Result {
 // TestRego runs the tests of the library as `opa test policies/` does. They must
 // reach every line of it.
 func TestRego(t *testing.T) {
+	racing.Skip(t)
 	t.Parallel()
 	mods := loaded(t, ".").ParsedModules()
 	coverage := cover.New()
@@ -110,6 +112,7 @@ func TestRego(t *testing.T) {
 // TestPacksAlone runs the tests of each pack with nothing beside it but what it
 // includes, as somebody does who copies its directories.
 func TestPacksAlone(t *testing.T) {
+	racing.Skip(t)
 	t.Parallel()
 	for _, name := range policies.Packs() {
 		fsys, err := policies.Pack(name)

@@ -12,6 +12,7 @@ import (
 
 	"gitgate.dev/gitgate/policy"
 	"gitgate.dev/gitgate/policy/verdict"
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // contextual rules read more than the object.
@@ -59,6 +60,7 @@ func randomInput(t testing.TB, r *rand.Rand) policy.Input {
 // TestMemoChangesNothing judges a long row of inputs by an engine that remembers,
 // and each by one that does not.
 func TestMemoChangesNothing(t *testing.T) {
+	racing.Skip(t)
 	for name, opts := range map[string]policy.Options{
 		"Plain":    {},
 		"Few":      {MaxFindings: 3},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,15 +23,28 @@ type workshop struct {
 	reg *registry.Registry
 }
 
+// workshopKey is one key for all workshops: to encrypt one is slow on purpose.
+var workshopKey = sync.OnceValues(func() (public, private string) {
+	key, err := registry.NewKey(registry.ECDSAP256)
+	if err == nil {
+		public = key.Public
+		private, err = key.Private()
+	}
+	if err != nil {
+		panic(err)
+	}
+	return public, private
+})
+
 func newWorkshop(t *testing.T, options registry.Options) *workshop {
 	t.Helper()
 	w := &workshop{t, t.TempDir(), registry.New(t, options)}
 	t.Setenv("DOCKER_CONFIG", t.TempDir()) // nobody's credentials
 	t.Setenv(passwordVariable, "")
 	t.Chdir(w.dir)
-	key := registry.MustKey(t, registry.ECDSAP256)
-	w.write("cosign.key", key.MustPrivate(t))
-	w.write("cosign.pub", key.Public)
+	public, private := workshopKey()
+	w.write("cosign.key", private)
+	w.write("cosign.pub", public)
 	w.write("other.pub", registry.MustKey(t, registry.ECDSAP256).Public)
 	w.write("rules/team.rego", bundledRule)
 	w.write("rules/team_test.rego", "package acme_test\n")

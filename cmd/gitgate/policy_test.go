@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // runPolicyEval runs `gitgate policy eval` in a directory that holds the files.
@@ -186,6 +188,7 @@ func TestPolicyEvalUsage(t *testing.T) {
 
 // TestReadManifestsRefuses lists what YAML says differently to different readers.
 func TestReadManifestsRefuses(t *testing.T) {
+	racing.Skip(t)
 	const head = "apiVersion: v1\nkind: ConfigMap\n"
 	for name, tc := range map[string]struct{ src, want string }{
 		"Y1/BOM":          {"\ufeff" + head, "AmbiguousManifest:1"},

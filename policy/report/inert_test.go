@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // TestInert proves that nothing of a report steers a terminal or the CI system
@@ -128,6 +130,7 @@ func TestWellFormed(t *testing.T) {
 // TestFlood proves that a hundred thousand findings make an output that its
 // readers can take, and that it says what it leaves out.
 func TestFlood(t *testing.T) {
+	racing.Skip(t)
 	const n = 100_000
 	r := flood(n)
 	for _, tc := range []struct {

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"gitgate.dev/gitgate/policy/schema"
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // nested returns a value n levels deep.
@@ -95,6 +96,7 @@ func printable(t testing.TB, p schema.Problem) {
 
 // TestTooMuchWork holds that an object is not judged at any price.
 func TestTooMuchWork(t *testing.T) {
+	racing.Skip(t)
 	v := schema.New(schema.Options{})
 	alternatives := strings.Repeat("{pattern: '^x$'},", 20_000)
 	if err := v.AddCRD(crdOf(t, "{type: object, properties: {l: {type: array, items: {type: string, anyOf: ["+alternatives+"]}}}}")); err != nil {
@@ -112,6 +114,7 @@ func TestTooMuchWork(t *testing.T) {
 
 // TestCostlyRule holds that rules have a budget.
 func TestCostlyRule(t *testing.T) {
+	racing.Skip(t)
 	v := schema.New(schema.Options{})
 	rule := "self.l.all(a, self.l.all(b, self.l.all(c, a + b + c != 'zzz')))"
 	if err := v.AddCRD(crdOf(t, `{type: object, x-kubernetes-validations: [{rule: "`+rule+`"}], properties: {l: {type: array, items: {type: string}}}}`)); err != nil {
