@@ -36,12 +36,15 @@ controlplane: ## Build etcd, kube-apiserver and friends for tests (once)
 ALONE_PACKAGES = ./cmd/gitgate ./policies ./policy ./policy/report ./policy/schema ./reconcile/render
 ALONE_TESTS = TestCostlyRule|TestFlood|TestFlowChangesNothing|TestHostileShapes|TestMemoChangesNothing|TestOddSeparator|TestPacksAlone|TestPartsEqualOneBuild|TestPodSecurityFixtures|TestPodSecurityOfAllVersions|TestPodSecurityOfCombinations|TestReadManifestsRefuses|TestRego|TestSARIFLimits|TestTooMuchWork
 
+# Half of what live tests do is to wait, so there is room for one more package at a time.
+TEST_PACKAGES_AT_ONCE ?= $(shell echo $$(( $$(nproc) + 1 )))
+
 # What go list compiles go test finds compiled: the tests themselves collect as they please.
 # A test binary without symbols is linked in half the time, and there are fifty.
 # Lint vets all of it; go test would vet every dependency once more for the race detector.
 test: controlplane ## Run every test with the race detector
 	CGO_ENABLED=1 $(COMPILE) list -race -test -deps -export -f '' ./...
-	CGO_ENABLED=1 $(GO) test -race -vet=off -ldflags=-s -timeout 30m ./...
+	CGO_ENABLED=1 $(GO) test -race -vet=off -ldflags=-s -timeout 30m -p $(TEST_PACKAGES_AT_ONCE) ./...
 	$(GO) test -vet=off -ldflags=-s -timeout 30m -run '^($(ALONE_TESTS))$$' $(ALONE_PACKAGES)
 
 demo: controlplane build ## Show the main job on an embedded control plane
@@ -57,7 +60,7 @@ bench: controlplane build ## Measure against peers and floors, as ratios
 	$(GO) run ./test/bench/policies $(POLICIES_FLAGS)
 
 generate: ## Generate deepcopy functions, CRDs and documents
-	$(CONTROLLER_GEN) object paths=./reconcile/api/... crd:maxDescLen=1000 output:crd:artifacts:config=deploy/crds
+	GOGC=400 $(CONTROLLER_GEN) object paths=./reconcile/api/... crd:maxDescLen=1000 output:crd:artifacts:config=deploy/crds
 	$(GO) generate ./...
 
 lint: ## Check formatting and run go vet and staticcheck

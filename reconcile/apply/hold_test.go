@@ -111,6 +111,7 @@ func TestTakeUp(t *testing.T) {
 	b.meddle("changed", `{"data":{"k":"foreign"}}`)
 	b.meddle("stripped", fmt.Sprintf(`{"metadata":{"labels":{%q:null,%q:null}}}`, apply.OwnerNamespaceLabel, apply.OwnerNameLabel))
 	b.meddle("foreign", owned(b.ns, "another"))
+	b.meddle("foreign", `{"metadata":{"annotations":{"`+apply.PruneAnnotation+`":"Disabled"}}}`)
 	b.meddle("dying", `{"metadata":{"finalizers":["example.com/hold"]}}`)
 	defer b.meddle("dying", `{"metadata":{"finalizers":null}}`)
 	b.delete("gone")

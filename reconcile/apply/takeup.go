@@ -57,7 +57,8 @@ func (a *Applier) takeUp(ctx context.Context, p *Plan, h *holding, it *item) *Le
 		}
 	}
 	if it.live != nil {
-		if o := ownerOf(it.live); !mayTake(it, o) {
+		// Not even what another GitSync may be handed: nothing new is taken by this.
+		if o := ownerOf(it.live); o != p.Owner && o != (Owner{}) {
 			return &Left{Why: it.conflict(o).Message}
 		}
 	}

@@ -22,6 +22,9 @@ type layout string
 const (
 	// plain is a directory of YAML with workloads.
 	plain layout = "plain"
+	// plainFlat is a directory of YAML with ConfigMaps: the cheapest objects that an API
+	// server has.
+	plainFlat layout = "plain-flat"
 	// kustomize is a base of workloads, and an overlay that changes all of it.
 	// Kustomize looks for every reference between any two objects, so that its
 	// time grows with the square of their number.
@@ -51,11 +54,14 @@ func (s *site) objects() int { return s.apps * objectsPerApp }
 
 // path is the directory to render.
 func (s *site) path() string {
-	if s.layout == plain {
-		return "manifests"
+	if s.built() {
+		return "overlays/bench"
 	}
-	return "overlays/bench"
+	return "manifests"
 }
+
+// built reports whether kustomize has to build the site.
+func (s *site) built() bool { return s.layout == kustomize || s.layout == kustomizeFlat }
 
 // change gives one app a new value, and returns the name of its ConfigMap and
 // the value.
@@ -70,17 +76,17 @@ func appName(i int) string { return fmt.Sprintf("app-%04d", i) }
 func (s *site) tree() map[string]string {
 	files := map[string]string{}
 	dir, namespace := "manifests", s.name
-	if s.layout != plain {
+	if s.built() {
 		dir, namespace = "base", ""
 	}
 	template := workload
-	if s.layout == kustomizeFlat {
+	if s.layout == kustomizeFlat || s.layout == plainFlat {
 		template = configMapsOnly
 	}
 	for i := range s.apps {
 		files[dir+"/"+appName(i)+".yaml"] = fill(template, appName(i), namespace, s.values[i])
 	}
-	if s.layout != plain {
+	if s.built() {
 		resources := slices.Sorted(maps.Keys(files))
 		for i := range resources {
 			resources[i] = "- " + strings.TrimPrefix(resources[i], "base/")
@@ -218,7 +224,7 @@ func (s *site) build(files map[string]string) (objects int, err error) {
 
 // decode returns the objects of a plain site.
 func (s *site) decode() ([]*unstructured.Unstructured, error) {
-	if s.layout != plain {
+	if s.built() {
 		return nil, fmt.Errorf("site %s: %w", s.name, fs.ErrInvalid)
 	}
 	files := s.tree()

@@ -51,26 +51,32 @@ func (b *bench) ensurePlain(ctx context.Context) error {
 	return nil
 }
 
-// measureFirst applies a site for the first time. The sites of the last round
-// stay.
+// measureFirst applies sites for the first time. The plain sites of the last round stay.
 func (b *bench) measureFirst(ctx context.Context) error {
+	if err := b.applyFirst(ctx, plainFlat, "ConfigMaps"); err != nil {
+		return err
+	}
+	return b.applyFirst(ctx, plain, "objects")
+}
+
+func (b *bench) applyFirst(ctx context.Context, l layout, what string) error {
 	all := map[*tool]figures{}
 	var floor, both measure.Series
 	for round := range b.opts.rounds {
-		asked, bare, err := b.bareFirst(ctx, round)
+		asked, bare, err := b.bareFirst(ctx, l, round)
 		if err != nil {
 			return err
 		}
 		floor, both = append(floor, bare), append(both, asked+bare)
 		for _, t := range b.tools(round) {
-			s := newSite(fmt.Sprintf("first-%s-%d", strings.ToLower(t.name), round), plain, b.opts.objects)
+			s := newSite(fmt.Sprintf("first-%s-%s-%d", l, strings.ToLower(t.name), round), l, b.opts.objects)
 			m, err := b.start(ctx, t, s)
 			if err != nil {
 				return err
 			}
-			b.Say("first, round %d: %s %.2f s (CPU %.2f s), %d requests; bare dry run %.2f s, bare apply %.2f s", round+1, t.name, m.seconds, m.cpu, m.count.Total, asked, bare)
+			b.Say("first %s, round %d: %s %.2f s (CPU %.2f s), %d requests; bare dry run %.2f s, bare apply %.2f s", what, round+1, t.name, m.seconds, m.cpu, m.count.Total, asked, bare)
 			all[t] = append(all[t], m)
-			if round == b.opts.rounds-1 {
+			if l == plain && round == b.opts.rounds-1 {
 				b.plain[t] = s
 				continue
 			}
@@ -79,12 +85,11 @@ func (b *bench) measureFirst(ctx context.Context) error {
 			}
 		}
 	}
-	b.firstRows(all, floor, both)
+	b.firstRows(fmt.Sprintf("First apply of %d %s", b.newPlain("").objects(), what), all, floor, both)
 	return nil
 }
 
-func (b *bench) firstRows(all map[*tool]figures, floor, both measure.Series) {
-	name := fmt.Sprintf("First apply of %d objects", b.newPlain("").objects())
+func (b *bench) firstRows(name string, all map[*tool]figures, floor, both measure.Series) {
 	took := b.pair(name, "s", all, seconds)
 	took.Floor, took.FloorName = floor, "bare apply"
 	b.report.add(took.faster(3))
@@ -105,8 +110,8 @@ func (b *bench) firstRows(all map[*tool]figures, floor, both measure.Series) {
 func (b *bench) newPlain(name string) *site { return newSite(name, plain, b.opts.objects) }
 
 // bareFirst applies a site bare, after a bare dry run of it, and removes it.
-func (b *bench) bareFirst(ctx context.Context, round int) (asked, applied float64, err error) {
-	s := b.newPlain(fmt.Sprintf("bare-%d", round))
+func (b *bench) bareFirst(ctx context.Context, l layout, round int) (asked, applied float64, err error) {
+	s := newSite(fmt.Sprintf("bare-%s-%d", l, round), l, b.opts.objects)
 	if err := b.world.namespace(ctx, s.name); err != nil {
 		return 0, 0, err
 	}
