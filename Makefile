@@ -33,8 +33,8 @@ controlplane: ## Build etcd, kube-apiserver and friends for tests (once)
 	$(CONTROLPLANE)
 
 # Tests that compute for long and alone: the race detector has nothing to find in them.
-ALONE_PACKAGES = ./cmd/gitgate ./policies ./policy ./policy/report ./policy/schema ./reconcile/render
-ALONE_TESTS = TestCostlyRule|TestFlood|TestFlowChangesNothing|TestHostileShapes|TestMemoChangesNothing|TestOddSeparator|TestPacksAlone|TestPartsEqualOneBuild|TestPodSecurityFixtures|TestPodSecurityOfAllVersions|TestPodSecurityOfCombinations|TestReadManifestsRefuses|TestRego|TestSARIFLimits|TestTooMuchWork
+ALONE_PACKAGES = ./cmd/gitgate ./policies ./policy ./policy/report ./policy/schema ./reconcile/render ./test/bench/admission ./test/bench/policies
+ALONE_TESTS = TestCostlyRule|TestFlood|TestFlowChangesNothing|TestHostileShapes|TestMemoChangesNothing|TestOddSeparator|TestPacksAlone|TestPartsEqualOneBuild|TestPodSecurityFixtures|TestPodSecurityOfAllVersions|TestPodSecurityOfCombinations|TestQuick|TestReadManifestsRefuses|TestRego|TestSARIFLimits|TestTheirRules|TestTooMuchWork
 
 # Half of what live tests do is to wait, so there is room for one more package at a time.
 TEST_PACKAGES_AT_ONCE ?= $(shell echo $$(( $$(nproc) + 1 )))

@@ -103,9 +103,13 @@ func (a *attempt) fetch(ctx context.Context) (*source.Result, error) {
 		url: spec.URL, branch: spec.Ref.Branch, timeout: a.sync.TimeoutOrDefault(),
 		field: "spec.secretRef", namespace: a.sync.Namespace, secret: spec.SecretRef,
 	}
+	former := s.repo
 	var err error
 	if s.repo, s.access, err = a.Sources.reopen(ctx, a.Direct, at, s.repo, s.access); err != nil {
 		return nil, err
+	}
+	if s.repo != former {
+		s.marked = nil // it may be another clone
 	}
 	return s.repo.Fetch(ctx)
 }

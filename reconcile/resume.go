@@ -76,7 +76,11 @@ func (a *attempt) holdApplied(ctx context.Context, in Inputs, got *source.Result
 	g, req := s.gate, gate.HoldRequest{Revision: Revision(a.sync.Spec.Ref.Branch, got.Head), Objects: got.Objects, Head: got.Head}
 	held, why := g.Hold(ctx, req)
 	if held == nil {
-		a.log(ctx).Info("The last applied revision cannot be held", "revision", req.Revision, "reason", summary(why))
+		reason := "it holds nothing"
+		if len(why) > 0 {
+			reason = summary(why)
+		}
+		a.log(ctx).Info("The last applied revision cannot be held", "revision", req.Revision, "reason", reason)
 		return !slices.ContainsFunc(why, func(f verdict.Finding) bool { return f.Severity == verdict.Undetermined })
 	}
 	plan, err := a.plan(in, req.Revision)
@@ -87,9 +91,9 @@ func (a *attempt) holdApplied(ctx context.Context, in Inputs, got *source.Result
 
 	s.cluster.Lock()
 	defer s.cluster.Unlock()
-	before := s.live
+	before, repo := s.live, s.repo
 	s.live = &liveRelease{refused: true, reopen: func(ctx context.Context, want func(gate.Object) bool) ([]gate.Object, []verdict.Finding) {
-		return reopenHeld(ctx, g, req, want)
+		return reopenHeld(ctx, g, repo, req, want)
 	}}
 	left, err := a.Applier.TakeUp(ctx, plan, held)
 	if err != nil {
@@ -120,8 +124,13 @@ func (a *attempt) tellHeld(ctx context.Context, revision string, objects int, le
 	a.Recorder.Eventf(a.sync, nil, corev1.EventTypeWarning, "RevisionHeld", "Reconcile", "%s", truncate(message, maxMessage))
 }
 
-// reopenHeld decrypts objects of a refused revision.
-func reopenHeld(ctx context.Context, g *gate.Gate, req gate.HoldRequest, want func(gate.Object) bool) (out []gate.Object, findings []verdict.Finding) {
+// reopenHeld decrypts objects of a refused revision, from what the clone holds by now.
+func reopenHeld(ctx context.Context, g *gate.Gate, repo *source.Repository, req gate.HoldRequest, want func(gate.Object) bool) (out []gate.Object, findings []verdict.Finding) {
+	objects, err := repo.Objects(ctx)
+	if err != nil {
+		return nil, []verdict.Finding{{Stage: verdict.StageApply, Reason: verdict.SourceUnavailable, Severity: verdict.Undetermined, Message: err.Error()}}
+	}
+	req.Objects = objects
 	held, why := g.Hold(ctx, req)
 	if held == nil {
 		return nil, why

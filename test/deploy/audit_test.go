@@ -45,8 +45,13 @@ func TestAuditRights(t *testing.T) {
 				}
 			}()
 			for right, want := range rights {
-				if got := may(t, user, right); got != want {
-					t.Errorf("%s: %t, want %t", right, got, want)
+				if want {
+					comesTo(t, user, right, true)
+				}
+			}
+			for right, want := range rights {
+				if !want && may(t, user, right) {
+					t.Errorf("%s: granted", right)
 				}
 			}
 		})

@@ -59,6 +59,13 @@ func may(t *testing.T, user, right string) bool {
 	return review.Status.Allowed
 }
 
+// comesTo waits until a user has a right, or has it no more: the API server learns of
+// changed bindings by a watch.
+func comesTo(t *testing.T, user, right string, want bool) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s to have the right %q: %t", user, right, want), func(context.Context) bool { return may(t, user, right) == want })
+}
+
 // TestRights proves what the base and a tenant grant, and above all what they do
 // not. THREATS.md, section D.
 func TestRights(t *testing.T) {
@@ -140,9 +147,7 @@ func TestComponentsWiden(t *testing.T) {
 			t.Errorf("%s: the base alone grants %q", component, right)
 		}
 		install(t, c, with(t, component))
-		if !may(t, user, right) {
-			t.Errorf("%s does not grant %q", component, right)
-		}
+		comesTo(t, user, right, true)
 		for _, o := range only(with(t, component), "ClusterRoleBinding") {
 			if o.GetName() != "gitgate-read" && strings.HasPrefix(o.GetName(), "gitgate-reconciler-") {
 				if err := c.Delete(stepContext(t), o); err != nil {
@@ -150,9 +155,7 @@ func TestComponentsWiden(t *testing.T) {
 				}
 			}
 		}
-		if may(t, user, right) {
-			t.Errorf("%s: %q outlives the binding", component, right)
-		}
+		comesTo(t, user, right, false)
 	}
 }
 

@@ -5,10 +5,13 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"gitgate.dev/gitgate/test/testkit/racing"
 )
 
 // Everything runs: the whole benchmark, once.
 func TestQuick(t *testing.T) {
+	racing.Skip(t)
 	var out, progress bytes.Buffer
 	if err := run(t.Context(), []string{"-quick"}, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
