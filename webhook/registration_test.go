@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -302,6 +303,116 @@ func TestReplicas(t *testing.T) {
 	if restored != 1 {
 		t.Errorf("restored %v times, want once by either replica", restored)
 	}
+}
+
+// TestReplicasDisagree: a replica that the API server has not reached, or that wants
+// less, does not undo what another one installs, however slowly that one writes:
+// between two of their writes a policy would only report.
+func TestReplicasDisagree(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, options{idle: true, config: func(c *registration.Config) {
+		c.Reached, c.RelaxAfter = func() bool { return false }, time.Hour
+	}})
+	is := func(failure arv1.FailurePolicyType, action arv1.ValidationAction) func(context.Context) bool {
+		return func(ctx context.Context) bool {
+			gotFailure, actions, err := r.inForce(ctx)
+			return err == nil && gotFailure == failure && len(actions) == 1 && actions[action]
+		}
+	}
+	var registrationWas, bindingWas int64
+	wrote := func(what string, most int64) {
+		t.Helper()
+		hooks, binding := r.generations(t)
+		if n := hooks - registrationWas; n > most {
+			t.Errorf("%s: the registration was written %d times, want %d at most", what, n, most)
+		}
+		if n := binding - bindingWas; n > most {
+			t.Errorf("%s: a policy's binding was written %d times, want %d at most", what, n, most)
+		}
+		registrationWas, bindingWas = hooks, binding
+	}
+	r.ready.Store(true)
+	eventually(t, "the trial", is(arv1.Ignore, arv1.Audit))
+	wrote("installed", 1)
+
+	const patient = 3 * time.Second
+	slow := r.cluster.ConfigFor(webhookUser, "system:serviceaccounts")
+	slow.Wrap(func(next http.RoundTripper) http.RoundTripper { return lateWriter{next} })
+	var mode atomic.Value
+	mode.Store(lock.Enforce)
+	second, err := registration.New(registration.Config{
+		Client: clientFor(t, slow), Namespace: system, Secret: tlsSecret, URL: "https://" + r.address + webhook.Path,
+		Bundle: r.certs.Bundle, Ready: func() bool { return true }, Mode: func() lock.Mode { return mode.Load().(lock.Mode) },
+		Reached: func() bool { return true }, RelaxAfter: patient,
+	})
+	must(t, err)
+	r.start(second.Start)
+	eventually(t, "Enforce", is(arv1.Fail, arv1.Deny))
+	time.Sleep(2 * time.Second)
+	wrote("enforced", 1)
+
+	// Whoever has waited long enough speaks for the other one, too.
+	r.mode.Store(lock.Audit)
+	mode.Store(lock.Audit)
+	eventually(t, "Audit", is(arv1.Ignore, arv1.Audit))
+	time.Sleep(2 * time.Second)
+	wrote("relaxed", 1)
+
+	// One goes on wanting less, and gets it for a moment, now and then.
+	second.Check()
+	r.mode.Store(lock.Enforce)
+	mode.Store(lock.Enforce)
+	eventually(t, "Enforce again", is(arv1.Fail, arv1.Deny))
+	wrote("enforced again", 2)
+	mode.Store(lock.Audit)
+	const times = 3
+	time.Sleep(times*patient + patient/2)
+	wrote("in disagreement", 2*times)
+	eventually(t, "the stricter one having its way", is(arv1.Fail, arv1.Deny))
+}
+
+// inForce returns the failurePolicy of the webhook and all actions of the policies of
+// the exempt pairs.
+func (r *rig) inForce(ctx context.Context) (arv1.FailurePolicyType, map[arv1.ValidationAction]bool, error) {
+	live, err := r.configuration(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	bindings, err := r.cluster.Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", nil, err
+	}
+	actions := map[arv1.ValidationAction]bool{}
+	for _, b := range bindings.Items {
+		if b.Name != "gitgate-dry-run" {
+			actions[b.Spec.ValidationActions[0]] = true
+		}
+	}
+	return *live.Webhooks[0].FailurePolicy, actions, nil
+}
+
+// generations returns how often the registration was written, and the binding that was
+// written most often.
+func (r *rig) generations(t *testing.T) (registration, binding int64) {
+	t.Helper()
+	live, err := r.configuration(t.Context())
+	must(t, err)
+	bindings, err := r.cluster.Client().AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().List(t.Context(), metav1.ListOptions{})
+	must(t, err)
+	for _, b := range bindings.Items {
+		binding = max(binding, b.Generation)
+	}
+	return live.Generation, binding
+}
+
+// A lateWriter takes its time for every write.
+type lateWriter struct{ next http.RoundTripper }
+
+func (l lateWriter) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method == http.MethodPut {
+		time.Sleep(50 * time.Millisecond)
+	}
+	return l.next.RoundTrip(req)
 }
 
 // versions are the resource versions of all that we installed.

@@ -26,7 +26,9 @@
 // outage would refuse. As soon as one lock enforces, failurePolicy is Fail and
 // the policies deny. Getting stricter is immediate. Getting laxer waits until this
 // replica has wanted it for a minute, so that one that lags, or was cut off from
-// Git, cannot switch off what the others enforce for long.
+// Git, cannot switch off what the others enforce for long. Where replicas disagree
+// the stricter one has its way: the other takes its mode up and waits for a minute
+// again. The webhook's failurePolicy tells which mode is in effect.
 //
 // The first step to Enforce is a trial: as long as the API server has not asked
 // this replica anything, Enforce is installed as Audit is. A wrong Service or

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/go-logr/logr"
 	arv1 "k8s.io/api/admissionregistration/v1"
@@ -17,8 +18,9 @@ import (
 	"gitgate.dev/gitgate/webhook/lock"
 )
 
-// A kind is what keep needs of one of the kinds that we install. get reads
-// from memory, the others ask the API server.
+// A kind is what keep needs of one of the kinds that we install. cached reads from
+// memory; live, create and update ask the API server. yields, if it is there, is asked
+// whether to leave what live returned, or that nothing is there.
 type kind[T metav1.Object] struct {
 	name    string
 	cached  func(name string) (T, error)
@@ -26,6 +28,7 @@ type kind[T metav1.Object] struct {
 	create  func(ctx context.Context, object T) error
 	update  func(ctx context.Context, object T) error
 	content func(T) any
+	yields  func(have T, found bool) bool
 }
 
 // keep makes the object be as wanted.
@@ -40,15 +43,18 @@ func keep[T metav1.Object](ctx context.Context, r *Registrar, k kind[T], want T)
 		return nil
 	}
 	have, err := k.live(ctx, want.GetName())
+	found := !apierrors.IsNotFound(err)
 	change := "deleted"
 	switch {
-	case apierrors.IsNotFound(err):
-		err = k.create(ctx, want)
-	case err != nil:
+	case found && err != nil:
 		return err
-	case same(k, have, want):
+	case found && same(k, have, want):
 		r.installed[key] = content // memory lags behind, or another replica was first
 		return nil
+	case k.yields != nil && k.yields(have, found):
+		return nil
+	case !found:
+		err = k.create(ctx, want)
 	default:
 		change = "changed"
 		want.SetResourceVersion(have.GetResourceVersion())
@@ -85,6 +91,32 @@ func (r *Registrar) restored(ctx context.Context, kindName, name, change string)
 	r.cfg.Recorder.Eventf(&corev1.ObjectReference{APIVersion: arv1.SchemeGroupVersion.String(), Kind: kindName, Name: name}, nil,
 		corev1.EventTypeWarning, "RegistrationRestored", "Restore",
 		"%s %s had been %s and was restored: find out who did that, and what was written meanwhile", kindName, name, change)
+}
+
+// keepPolicies installs the policies of mode, once no stricter one is in effect.
+func (r *Registrar) keepPolicies(ctx context.Context, mode lock.Mode) error {
+	for _, p := range r.cfg.Policies(mode) {
+		if r.weakens(mode) {
+			return nil
+		}
+		if r.onTrial(mode) {
+			p.Binding.Spec.ValidationActions = r.strictest(p.Binding)
+		}
+		if err := r.keepPolicy(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// strictest returns the actions of a binding, or Deny where that is installed: by a
+// replica that is about to enforce.
+func (r *Registrar) strictest(want *arv1.ValidatingAdmissionPolicyBinding) []arv1.ValidationAction {
+	deny := []arv1.ValidationAction{arv1.Deny}
+	if have, err := r.bindings.Get(want.Name); err == nil && slices.Equal(have.Spec.ValidationActions, deny) {
+		return deny
+	}
+	return want.Spec.ValidationActions
 }
 
 func (r *Registrar) keepPolicy(ctx context.Context, p Policy) error {
@@ -127,17 +159,41 @@ func (r *Registrar) keepPolicy(ctx context.Context, p Policy) error {
 
 // keepWebhook installs the webhook, or removes it when no lock is on.
 func (r *Registrar) keepWebhook(ctx context.Context, mode lock.Mode) error {
-	api := r.cfg.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	if r.inEffect() == mode {
+		r.relaxing = false
+	}
 	if mode == lock.Off {
-		live, err := r.webhooks.Load().Get(Name)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		if err == nil {
-			err = api.Delete(ctx, Name, deleteOptions(live))
-		}
+		return r.removeWebhook(ctx)
+	}
+	return r.installWebhook(ctx, mode)
+}
+
+func (r *Registrar) removeWebhook(ctx context.Context) error {
+	api := r.cfg.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
+	if _, err := r.webhooks.Load().Get(Name); apierrors.IsNotFound(err) {
+		return nil
+	}
+	live, err := api.Get(ctx, Name, metav1.GetOptions{})
+	if err != nil {
 		return ignoreGone(err)
 	}
+	if r.yields(lock.Off, modeOf(live)) {
+		return nil
+	}
+	return ignoreGone(r.relaxed(api.Delete(ctx, Name, deleteOptions(live))))
+}
+
+// relaxed notes what came of a write of the webhook. From the first that succeeds on,
+// what is stricter is somebody else's.
+func (r *Registrar) relaxed(err error) error {
+	if err == nil {
+		r.relaxing = false
+	}
+	return err
+}
+
+func (r *Registrar) installWebhook(ctx context.Context, mode lock.Mode) error {
+	api := r.cfg.Client.AdmissionregistrationV1().ValidatingWebhookConfigurations()
 	if r.cfg.Refresh != nil && r.bundleDiffers() {
 		if err := r.cfg.Refresh(ctx); err != nil {
 			return err
@@ -151,13 +207,20 @@ func (r *Registrar) keepWebhook(ctx context.Context, mode lock.Mode) error {
 		},
 		create: func(ctx context.Context, o *arv1.ValidatingWebhookConfiguration) error {
 			_, err := api.Create(ctx, o, metav1.CreateOptions{})
-			return err
+			return r.relaxed(err)
 		},
 		update: func(ctx context.Context, o *arv1.ValidatingWebhookConfiguration) error {
 			_, err := api.Update(ctx, o, metav1.UpdateOptions{})
-			return err
+			return r.relaxed(err)
 		},
 		content: func(o *arv1.ValidatingWebhookConfiguration) any { return o.Webhooks },
+		yields: func(have *arv1.ValidatingWebhookConfiguration, found bool) bool {
+			installed := lock.Off
+			if found {
+				installed = modeOf(have)
+			}
+			return r.yields(mode, installed)
+		},
 	}, r.cfg.Configuration(mode, r.cfg.Bundle(), r.pins))
 }
 
@@ -177,11 +240,15 @@ func (r *Registrar) bundleDiffers() bool {
 	return false
 }
 
-// retire removes the policies that mode does not call for.
+// retire removes the policies that mode does not call for, once no stricter one is in
+// effect.
 func (r *Registrar) retire(ctx context.Context, mode lock.Mode) error {
 	api := r.cfg.Client.AdmissionregistrationV1()
 	var errs []error
 	for _, name := range r.cfg.retired(mode) {
+		if r.weakens(mode) {
+			break
+		}
 		if b, err := r.bindings.Get(name); err == nil {
 			errs = append(errs, ignoreGone(api.ValidatingAdmissionPolicyBindings().Delete(ctx, name, deleteOptions(b))))
 		}

@@ -50,10 +50,12 @@ type Registrar struct {
 
 	policies listers.ValidatingAdmissionPolicyLister
 	bindings listers.ValidatingAdmissionPolicyBindingLister
-	// mode is in effect; laxer is what this replica wants instead since laxerSince.
+	// mode is in effect; laxer is what this replica wants instead since laxerSince,
+	// and relaxing says that it has waited long enough and is to install mode.
 	mode       lock.Mode
 	laxer      lock.Mode
 	laxerSince time.Time
+	relaxing   bool
 	pins       Pins
 	discovered time.Time
 	// installed is what this process has seen in place, by kind and name.
@@ -201,13 +203,15 @@ func (r *Registrar) round(ctx context.Context) error {
 		return err
 	}
 	// The policies first, for the webhook's exemptions rely on them.
-	for _, p := range r.cfg.Policies(mode) {
-		if err := r.keepPolicy(ctx, p); err != nil {
-			return err
-		}
+	if err := r.keepPolicies(ctx, mode); err != nil {
+		return err
 	}
 	if err := r.keepWebhook(ctx, mode); err != nil {
 		return err
+	}
+	if r.mode != mode {
+		r.notify() // it has yielded
+		return nil
 	}
 	if err := r.retire(ctx, mode); err != nil {
 		return err
@@ -227,6 +231,11 @@ func (r *Registrar) inEffect() lock.Mode {
 	if err != nil {
 		return lock.Off
 	}
+	return modeOf(live)
+}
+
+// modeOf is the mode that live is the webhook of.
+func modeOf(live *arv1.ValidatingWebhookConfiguration) lock.Mode {
 	for _, hook := range live.Webhooks {
 		if hook.FailurePolicy == nil || *hook.FailurePolicy == arv1.Fail {
 			return lock.Enforce
@@ -242,7 +251,7 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 	if want == lock.Strictest(want, r.mode) || !r.cfg.Ready() {
 		r.laxer = ""
 		if want != r.mode && r.cfg.Ready() {
-			r.mode = r.provable(want)
+			r.mode, r.relaxing = r.provable(want), false
 		}
 		return r.mode
 	}
@@ -250,9 +259,37 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 		r.laxer, r.laxerSince = want, now
 	}
 	if now.Sub(r.laxerSince) >= r.cfg.RelaxAfter {
-		r.mode, r.laxer = want, ""
+		r.mode, r.laxer, r.relaxing = want, "", true
 	}
 	return r.mode
+}
+
+// yields takes up the mode that live is the webhook of rather than to replace it by
+// mode's, and reports whether it has. What is stricter was installed by a replica that
+// wants so, and was reached: ours may lag, or not have been reached. What we only wait
+// to be allowed another replica has waited for already.
+func (r *Registrar) yields(mode, live lock.Mode) bool {
+	stricter := live != mode && live == lock.Strictest(live, mode)
+	awaited := r.laxer != "" && live == r.laxer
+	if !awaited && (!stricter || r.relaxing) {
+		return false
+	}
+	r.mode, r.laxer = live, ""
+	return true
+}
+
+// weakens reports whether a stricter mode than mode is in effect. The policies go by
+// it: replicas know by the webhook what is in effect, so that less than before begins
+// with the webhook, and others do not put the policies back.
+func (r *Registrar) weakens(mode lock.Mode) bool {
+	installed := r.inEffect()
+	return installed != mode && installed == lock.Strictest(installed, mode)
+}
+
+// onTrial reports whether mode is Audit only because it is not proven that the API
+// server reaches this replica.
+func (r *Registrar) onTrial(mode lock.Mode) bool {
+	return mode == lock.Audit && lock.Strictest(r.cfg.Mode()) == lock.Enforce
 }
 
 // provable returns mode, or Audit for as long as it is not proven that the API
@@ -268,7 +305,7 @@ func (r *Registrar) provable(mode lock.Mode) lock.Mode {
 // prove makes the API server ask, if that is still to be proven: by a dry run
 // whose answer does not matter.
 func (r *Registrar) prove(ctx context.Context) {
-	if r.mode != lock.Audit || lock.Strictest(r.cfg.Mode()) != lock.Enforce || r.provable(lock.Enforce) == lock.Enforce {
+	if !r.onTrial(r.mode) || r.provable(lock.Enforce) == lock.Enforce {
 		return
 	}
 	r.metrics.unproven()
