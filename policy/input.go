@@ -320,7 +320,7 @@ func (s *subject) document(keep *readPaths, intern map[string]*ast.Term) ([][2]*
 		term func() *ast.Term
 	}{
 		{"operation", func() *ast.Term { return ast.StringTerm(string(s.Operation)) }},
-		{"userInfo", s.User.term}, {"commit", s.Commit.term}, {"source", s.sourceTerm}, {"time", s.timeTerm},
+		{"userInfo", s.User.term}, {"commit", func() *ast.Term { return s.Commit.term(keep.key("commit")) }}, {"source", s.sourceTerm}, {"time", s.timeTerm},
 		{knownKey, func() *ast.Term { return knownTerm(s.unknown) }}, {inventoryKey, s.Inventory.term}, {fileKey, s.fileTerm},
 	} {
 		if keep.key(part.key) != nil {
@@ -367,12 +367,18 @@ func (u *UserInfo) term() *ast.Term {
 		"groups", stringsTerm(u.Groups), "extra", ast.NewTerm(extra))
 }
 
-func (c *Commit) term() *ast.Term {
+// term is input.commit. Its paths are there only for who reads them: they are as many as
+// the objects of a release, and each of those has a term of its own.
+func (c *Commit) term(keep *readPaths) *ast.Term {
 	if c == nil {
 		return nil
 	}
-	return objectTerm("sha", ast.StringTerm(c.SHA), "author", ast.StringTerm(c.Author),
-		"message", ast.StringTerm(c.Message), "signers", stringsTerm(c.Signers), "paths", stringsTerm(c.Paths))
+	parts := []any{"sha", ast.StringTerm(c.SHA), "author", ast.StringTerm(c.Author),
+		"message", ast.StringTerm(c.Message), "signers", stringsTerm(c.Signers)}
+	if keep.key("paths") != nil {
+		parts = append(parts, "paths", stringsTerm(c.Paths))
+	}
+	return objectTerm(parts...)
 }
 
 func stringsTerm(list []string) *ast.Term {

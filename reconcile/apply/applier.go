@@ -19,7 +19,8 @@ type Config struct {
 	// REST reaches the API server. Its QPS and Burst are not used: the server's
 	// own fairness decides. Mandatory.
 	REST *rest.Config
-	// Workers bounds the requests under way at once. Zero means 24.
+	// Workers bounds the requests under way at once. Fewer are where the API server
+	// takes long to answer. Zero means 96.
 	Workers int
 	// DryRunner makes the dry runs under fresh names. The zero value leaves them to
 	// the identity of the plan, whom the lock of a namespace would refuse them.
@@ -59,7 +60,7 @@ func New(cfg Config) (*Applier, error) {
 	if cfg.REST == nil {
 		return nil, errors.New("apply: Config.REST is missing")
 	}
-	cfg.Workers = cmp.Or(cfg.Workers, 24)
+	cfg.Workers = cmp.Or(cfg.Workers, mostAtOnce)
 	cfg.ResyncPerMinute = cmp.Or(cfg.ResyncPerMinute, 15)
 	cfg.ResyncInterval = cmp.Or(cfg.ResyncInterval, time.Hour)
 	restConfig := prepareConfig(cfg.REST)
@@ -73,7 +74,7 @@ func New(cfg Config) (*Applier, error) {
 	}
 	a := &Applier{
 		cfg:     cfg,
-		clients: &clients{cfg: restConfig, slots: make(chan struct{}, cfg.Workers), by: map[string]*client{}},
+		clients: &clients{cfg: restConfig, slots: newSlots(cfg.Workers), by: map[string]*client{}},
 		kinds:   &kinds{client: disco},
 		schemas: desired.NewSchemas(disco.OpenAPIV3()),
 		store:   newStore(),

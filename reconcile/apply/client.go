@@ -29,7 +29,7 @@ const (
 // clients makes and keeps one client for each identity. They share connections.
 type clients struct {
 	cfg   *rest.Config
-	slots chan struct{} // bounds the requests under way
+	slots *slots
 
 	mu sync.Mutex
 	by map[string]*client
@@ -38,7 +38,7 @@ type clients struct {
 // A client makes requests under one identity.
 type client struct {
 	rest  rest.Interface
-	slots chan struct{}
+	slots *slots
 }
 
 // as returns the client for an identity.
@@ -157,14 +157,14 @@ func (c *client) list(ctx context.Context, r *resource, namespace, labels string
 
 // do makes a request, again if it failed for reasons that pass.
 func (c *client) do(ctx context.Context, request func() *rest.Request) (answer, error) {
-	select {
-	case c.slots <- struct{}{}:
-	case <-ctx.Done():
-		return answer{}, context.Cause(ctx)
+	if err := c.slots.take(ctx); err != nil {
+		return answer{}, err
 	}
-	defer func() { <-c.slots }()
+	defer c.slots.give()
 	for pause, n := firstPause, 1; ; pause, n = 2*pause, n+1 {
+		began := time.Now()
 		ans, err := once(ctx, request())
+		c.slots.learn(began, err == nil)
 		if err == nil || n == attempts || !passing(err) {
 			return ans, err
 		}
