@@ -269,9 +269,8 @@ func (r *Registrar) effective(now time.Time) lock.Mode {
 // wants so, and was reached: ours may lag, or not have been reached. What we only wait
 // to be allowed another replica has waited for already.
 func (r *Registrar) yields(mode, live lock.Mode) bool {
-	stricter := live != mode && live == lock.Strictest(live, mode)
 	awaited := r.laxer != "" && live == r.laxer
-	if !awaited && (!stricter || r.relaxing) {
+	if !awaited && (!stricter(live, mode) || r.relaxing) {
 		return false
 	}
 	r.mode, r.laxer = live, ""
@@ -281,10 +280,9 @@ func (r *Registrar) yields(mode, live lock.Mode) bool {
 // weakens reports whether a stricter mode than mode is in effect. The policies go by
 // it: replicas know by the webhook what is in effect, so that less than before begins
 // with the webhook, and others do not put the policies back.
-func (r *Registrar) weakens(mode lock.Mode) bool {
-	installed := r.inEffect()
-	return installed != mode && installed == lock.Strictest(installed, mode)
-}
+func (r *Registrar) weakens(mode lock.Mode) bool { return stricter(r.inEffect(), mode) }
+
+func stricter(a, b lock.Mode) bool { return a != b && a == lock.Strictest(a, b) }
 
 // onTrial reports whether mode is Audit only because it is not proven that the API
 // server reaches this replica.
@@ -293,10 +291,10 @@ func (r *Registrar) onTrial(mode lock.Mode) bool {
 }
 
 // provable returns mode, or Audit for as long as it is not proven that the API
-// server reaches the webhook. Another replica may have proven it: to weaken what it
-// installed would be to fight with it, and policies would not hold between two writes.
+// server reaches the webhook. Where another replica has proven it, [Registrar.yields]
+// takes up what that one installed.
 func (r *Registrar) provable(mode lock.Mode) lock.Mode {
-	if mode == lock.Enforce && r.cfg.Reached != nil && !r.cfg.Reached() && r.inEffect() != lock.Enforce {
+	if mode == lock.Enforce && r.cfg.Reached != nil && !r.cfg.Reached() {
 		return lock.Audit
 	}
 	return mode
